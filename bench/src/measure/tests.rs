@@ -1,0 +1,17 @@
+use super::*;
+
+#[test]
+fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
+    assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+    assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    assert_eq!(median(vec![7.0]), 7.0);
+}
+
+#[test]
+fn percentiles_are_samples() {
+    let mut samples: Vec<f64> = (1..=100).map(f64::from).collect();
+    assert_eq!(percentile(&mut samples, 50.0), 50.0);
+    assert_eq!(percentile(&mut samples, 99.0), 99.0);
+    assert_eq!(percentile(&mut samples, 100.0), 100.0);
+    assert_eq!(percentile(&mut [5.0], 99.0), 5.0);
+}

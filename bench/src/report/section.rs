@@ -1,0 +1,222 @@
+//! A workload's part of a report: a table for each of its metrics.
+
+use serde::Serialize;
+
+use super::grid::{Grid, figure};
+use crate::{
+    plan::Part,
+    rivals::{self, Kind},
+    runner::CellRuns,
+    summary::Summary,
+    workloads::Metric,
+};
+
+/// From this share of the machine on, other processes are worth a warning.
+const DISTURBANCE_PERCENT: f64 = 3.0;
+
+/// A workload's results.
+#[derive(Debug, Serialize)]
+pub(crate) struct Section {
+    /// The workload's name.
+    pub(super) workload: &'static str,
+    /// What it does.
+    pub(super) about: &'static str,
+    /// The system that the ratios refer to.
+    pub(super) baseline: Option<&'static str>,
+    /// The systems of the report, in its order.
+    pub(super) systems: Vec<&'static str>,
+    /// The worker counts, ascending.
+    pub(super) workers: Vec<usize>,
+    /// The share of the machine, in per cent, that other processes used meanwhile, where that is known.
+    pub(super) disturbance_percent: Option<f64>,
+    /// Its metrics.
+    pub(super) metrics: Vec<MetricSection>,
+}
+
+/// A metric's results.
+#[derive(Debug, Serialize)]
+pub(crate) struct MetricSection {
+    /// The metric's name.
+    pub(super) name: &'static str,
+    /// Its unit.
+    pub(super) unit: &'static str,
+    /// What it says.
+    pub(super) about: &'static str,
+    /// What was measured.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A metric of a system with a number of workers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    pub(super) system: &'static str,
+    pub(super) workers: usize,
+    #[serde(flatten)]
+    pub(super) summary: Summary,
+}
+
+impl Section {
+    /// Summarises the runs of `part`, during which others used so much of the machine.
+    pub(crate) fn new(part: &Part, runs: &[CellRuns], disturbance_percent: Option<f64>) -> Section {
+        let workload = part.workload;
+        let metric_section = |metric: &Metric| MetricSection {
+            name: metric.name,
+            unit: metric.unit,
+            about: metric.about,
+            entries: runs
+                .iter()
+                .filter_map(|runs| {
+                    let summary = Summary::new(runs, metric)?;
+                    Some(Entry { system: runs.cell.rival.name, workers: runs.cell.workers, summary })
+                })
+                .collect(),
+        };
+        Section {
+            workload: workload.name,
+            about: workload.about,
+            baseline: rivals::baseline(workload)
+                .map(|rival| rival.name)
+                .filter(|name| part.rivals.iter().any(|rival| rival.name == *name)),
+            systems: part.rivals.iter().map(|rival| rival.name).collect(),
+            workers: part.workers.clone(),
+            disturbance_percent,
+            metrics: workload.metrics.iter().map(metric_section).collect(),
+        }
+    }
+
+    /// Prints the tables.
+    pub(crate) fn print(&self) {
+        println!("\n{}: {}", self.workload, self.about);
+        if let Some(warning) = self.disturbance() {
+            println!("  {warning}");
+        }
+        for metric in &self.metrics {
+            println!("\n  {}", self.caption(metric));
+            print!("{}", self.grid(metric).to_text());
+            for note in self.notes(metric) {
+                println!("  {note}");
+            }
+        }
+    }
+
+    /// Whether a system computed something else than the others.
+    pub(super) fn any_wrong(&self) -> bool {
+        self.metrics.iter().flat_map(|metric| &metric.entries).any(|entry| entry.summary.is_wrong())
+    }
+
+    /// A warning, if others used the machine meanwhile.
+    pub(super) fn disturbance(&self) -> Option<String> {
+        let percent = self.disturbance_percent.filter(|percent| *percent >= DISTURBANCE_PERCENT)?;
+        Some(format!("disturbed: other processes used {percent:.0} % of the machine meanwhile"))
+    }
+
+    /// What the table of `metric` shows, in a line.
+    pub(super) fn caption(&self, metric: &MetricSection) -> String {
+        let ratio = self.baseline.map(|name| format!("; ratio to {name}")).unwrap_or_default();
+        format!("{}, {}: {}{ratio}", metric.name, metric.unit, metric.about)
+    }
+
+    /// The table of `metric`: a row for each system, a group of columns for each number of workers.
+    pub(super) fn grid(&self, metric: &MetricSection) -> Grid {
+        let mut header = vec!["system".to_string()];
+        for &workers in &self.workers {
+            header.extend([plural(workers), "min".into(), "max".into(), "ratio".into()]);
+        }
+        let mut grid = Grid::new(header);
+        for &system in self.systems_in(metric) {
+            let mut row = vec![system.to_string()];
+            for &workers in &self.workers {
+                row.extend(self.cells(metric, system, workers));
+            }
+            grid.row(row);
+        }
+        grid
+    }
+
+    /// The systems with a row in the table of `metric`: all but the references that do not have it.
+    fn systems_in<'a>(&'a self, metric: &'a MetricSection) -> impl Iterator<Item = &'a &'static str> {
+        let is_reference = |name: &str| rivals::find(name).is_some_and(|rival| rival.kind == Kind::Reference);
+        let is_measured = |name: &str| metric.entries.iter().any(|entry| entry.system == name);
+        self.systems.iter().filter(move |name| is_measured(name) || !is_reference(name))
+    }
+
+    fn cells(&self, metric: &MetricSection, system: &str, workers: usize) -> [String; 4] {
+        let Some(entry) = metric.entry(system, workers) else {
+            return ["-".into(), String::new(), String::new(), String::new()];
+        };
+        match &entry.summary.figures {
+            Some(figures) => {
+                let ratio = self
+                    .baseline_figure(metric, workers)
+                    .map(|baseline| figure_of_ratio(figures.median / baseline))
+                    .unwrap_or_default();
+                [figure(figures.median), figure(figures.min), figure(figures.max), ratio]
+            }
+            None => {
+                let word = entry.summary.failures.first().map_or("-", |failure| failure.word);
+                [word.into(), String::new(), String::new(), String::new()]
+            }
+        }
+    }
+
+    /// The baseline's median with that many workers, else with the fewest that it was measured with.
+    pub(super) fn baseline_figure(&self, metric: &MetricSection, workers: usize) -> Option<f64> {
+        let baseline = self.baseline?;
+        let counts = std::iter::once(workers).chain(self.workers.iter().copied());
+        let mut figures = counts.filter_map(|count| metric.median(baseline, count));
+        figures.next().filter(|median| *median > 0.0)
+    }
+
+    /// Sentences about failures and forms.
+    pub(super) fn notes(&self, metric: &MetricSection) -> Vec<String> {
+        let mut notes = Vec::new();
+        for Entry { system, workers, summary } in &metric.entries {
+            let who = format!("{system}, {}", plural(*workers));
+            if let Some(form) = summary.figures.as_ref().and_then(|figures| figures.form.as_ref()) {
+                if form != "loop" {
+                    notes.push(format!("{who}: best form: {form}"));
+                }
+            }
+            for failure in &summary.failures {
+                let reason =
+                    if failure.reason.is_empty() { String::new() } else { format!(": {}", failure.reason) };
+                notes.push(format!(
+                    "{who}: {} in {} of {} runs{reason}",
+                    failure.word, failure.times, summary.runs
+                ));
+            }
+        }
+        notes
+    }
+}
+
+impl MetricSection {
+    fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.system == system && entry.workers == workers)
+    }
+
+    /// The median of a system with that many workers.
+    pub(super) fn median(&self, system: &str, workers: usize) -> Option<f64> {
+        self.entry(system, workers)?.summary.figures.as_ref().map(|figures| figures.median)
+    }
+
+    /// A system's median as text, or the word for its failure, or `-`.
+    pub(super) fn short(&self, system: &str, workers: usize) -> String {
+        match (self.median(system, workers), self.entry(system, workers)) {
+            (Some(median), _) => figure(median),
+            (None, Some(entry)) => entry.summary.failures.first().map_or("-", |failure| failure.word).into(),
+            (None, None) => "-".into(),
+        }
+    }
+}
+
+fn figure_of_ratio(ratio: f64) -> String {
+    if ratio >= 9.995 { figure(ratio) } else { format!("{ratio:.2}") }
+}
+
+fn plural(workers: usize) -> String {
+    if workers == 1 { "1 worker".into() } else { format!("{workers} workers") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Bare coroutines, resumed by a loop: the floor under every switch, without any scheduling.
+
+use std::hint::black_box;
+
+use corosensei::{Coroutine, Yielder, stack::DefaultStack};
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    coloured::ColouredStack,
+    measure::{ns_per_op, time_ns},
+    params::Params,
+    workloads::{fanout, switch, switch_many},
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "corosensei",
+    about: "bare coroutines that a loop resumes, without a scheduler",
+    kind: Kind::Reference,
+    package: Some("corosensei"),
+    workers_max: Some(1),
+    cells: &[
+        (&switch::WORKLOAD, switch),
+        (&switch_many::WORKLOAD, switch_many),
+        (&fanout::WORKLOAD, fanout),
+    ],
+};
+
+/// Small stacks: nothing deep runs on them.
+const STACK_BYTES: usize = 16 * 1024;
+
+fn switch(params: &Params) -> Measured {
+    let mut coroutine: Coroutine<(), (), ()> = Coroutine::new(|yielder: &Yielder<(), ()>, ()| {
+        loop {
+            yielder.suspend(());
+        }
+    });
+    switch::measure(params, || {
+        for _ in 0..switch::PASSES {
+            black_box(coroutine.resume(()));
+        }
+    })
+}
+
+fn switch_many(params: &Params) -> Measured {
+    let [turn, aligned_turn] = switch_many::WORKLOAD.metrics else { unreachable!("there are two metrics") };
+    let coloured = (0..switch_many::FIBERS).map(|index| ColouredStack::new(STACK_BYTES, index));
+    let coloured_ns = round_robin(params, coloured);
+    let aligned = (0..switch_many::FIBERS).map(|_| DefaultStack::new(STACK_BYTES).expect("there is memory"));
+    let aligned_ns = round_robin(params, aligned);
+    Measured::one(turn.name, coloured_ns).with(aligned_turn.name, aligned_ns)
+}
+
+/// The time of a turn when a coroutine on each of `stacks` is resumed in turn.
+fn round_robin<S: corosensei::stack::Stack + 'static>(params: &Params, stacks: impl Iterator<Item = S>) -> f64 {
+    let mut coroutines: Vec<Coroutine<(), (), (), S>> = stacks
+        .map(|stack| {
+            Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| {
+                loop {
+                    yielder.suspend(());
+                }
+            })
+        })
+        .collect();
+    ns_per_op(params, switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
+        for _ in 0..switch_many::TURNS {
+            for coroutine in &mut coroutines {
+                black_box(coroutine.resume(()));
+            }
+        }
+    })
+}
+
+fn fanout(params: &Params) -> Measured {
+    let mut stacks: Vec<ColouredStack> =
+        (0..fanout::WAITERS).map(|index| ColouredStack::new(STACK_BYTES, index)).collect();
+    let mut coroutines: Vec<Coroutine<(), (), (), ColouredStack>> = Vec::with_capacity(fanout::WAITERS);
+    fanout::measure(params, || {
+        let suspend_ns = time_ns(|| {
+            for stack in stacks.drain(..) {
+                let mut coroutine =
+                    Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| yielder.suspend(()));
+                black_box(coroutine.resume(()));
+                coroutines.push(coroutine);
+            }
+        });
+        let resume_ns = time_ns(|| {
+            for coroutine in &mut coroutines {
+                black_box(coroutine.resume(()));
+            }
+        });
+        stacks.extend(coroutines.drain(..).map(Coroutine::into_stack));
+        [suspend_ns, resume_ns]
+    })
+}

@@ -1,0 +1,95 @@
+//! The systems that are measured. Each file is one: its [`Rival`] lists the workloads that the system can
+//! express, with the function that measures each.
+//!
+//! To add a rival: write its file with a `RIVAL`, and add its name to the list below.
+
+use crate::{cell::Measured, params::Params, workloads::Workload};
+
+/// A system to measure.
+#[derive(Debug)]
+pub(crate) struct Rival {
+    /// Its name, on the command line and in the reports.
+    pub(crate) name: &'static str,
+    /// What it is, in a line.
+    pub(crate) about: &'static str,
+    /// Whether it is here to be beaten, or to show what plain code or the bare machine takes. References have
+    /// no row in the tables of workloads that they cannot express.
+    pub(crate) kind: Kind,
+    /// The package whose version the reports name.
+    pub(crate) package: Option<&'static str>,
+    /// The most workers it can have, where that is limited.
+    pub(crate) workers_max: Option<usize>,
+    /// The workloads that it can express.
+    pub(crate) cells: &'static [(&'static Workload, Measure)],
+}
+
+/// What a system is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A job system.
+    System,
+    /// Something to compare job systems with.
+    Reference,
+}
+
+/// Measures one workload on one system.
+pub(crate) type Measure = fn(&Params) -> Measured;
+
+impl Rival {
+    /// How to measure `workload`, if this system can express it.
+    pub(crate) fn measure(&self, workload: &Workload) -> Option<Measure> {
+        self.cells.iter().find(|(known, _)| known.name == workload.name).map(|(_, measure)| *measure)
+    }
+
+    /// Whether this system can express `workload` with that many workers.
+    pub(crate) fn supports(&self, workload: &Workload, workers: usize) -> bool {
+        self.measure(workload).is_some() && self.workers_max.is_none_or(|max| workers <= max)
+    }
+
+    /// The version of the rival's package in this harness's lockfile.
+    pub(crate) fn version(&self) -> Option<&'static str> {
+        locked_version(include_str!("../../Cargo.lock"), self.package?)
+    }
+}
+
+/// The version of `package` in the text of a lockfile.
+fn locked_version<'a>(lockfile: &'a str, package: &str) -> Option<&'a str> {
+    let mut lines = lockfile.lines();
+    lines.find(|line| line.strip_prefix("name = ").is_some_and(|name| name.trim_matches('"') == package))?;
+    lines.next()?.strip_prefix("version = ").map(|version| version.trim_matches('"'))
+}
+
+/// Declares the rivals' modules and lists them in the order of the reports.
+macro_rules! rivals {
+    ($($(#[$attribute:meta])* $module:ident),* $(,)?) => {
+        $($(#[$attribute])* mod $module;)*
+
+        /// All systems, in the order of the reports.
+        pub(crate) static ALL: &[&Rival] = &[$($(#[$attribute])* &$module::RIVAL),*];
+    };
+}
+
+rivals! {
+    serial,
+    thread,
+    corosensei,
+    rayon,
+    #[cfg(feature = "ramie")]
+    ramie,
+}
+
+/// The system called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Rival> {
+    ALL.iter().copied().find(|rival| rival.name == name)
+}
+
+/// The systems that figures are compared with, the most telling first.
+const BASELINES: [&str; 4] = ["rayon", "corosensei", "thread", "serial"];
+
+/// The system that the figures of `workload` are compared with.
+pub(crate) fn baseline(workload: &Workload) -> Option<&'static Rival> {
+    BASELINES.iter().filter_map(|name| find(name)).find(|rival| rival.measure(workload).is_some())
+}
+
+#[cfg(test)]
+mod tests;

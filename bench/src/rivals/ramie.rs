@@ -1,0 +1,260 @@
+//! ramie itself, through its public API, with its defaults apart from the number of workers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ramie::{Counter, Drain, JobSystem, Scope};
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    measure::{medians, time_ns},
+    params::Params,
+    workloads::{
+        chain, fanout, fib, flat_batch, flat_spawn, idle, never_waits, outside, par_for, sand, start_stop,
+        switch, switch_many, tree,
+    },
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "ramie",
+    about: "fibers on a few worker threads",
+    kind: Kind::System,
+    package: Some("ramie"),
+    workers_max: None,
+    cells: &[
+        (&fib::WORKLOAD, fib),
+        (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_batch::WORKLOAD, flat_batch),
+        (&never_waits::WORKLOAD, never_waits),
+        (&switch::WORKLOAD, switch),
+        (&switch_many::WORKLOAD, switch_many),
+        (&fanout::WORKLOAD, fanout),
+        (&chain::WORKLOAD, chain),
+        (&tree::WORKLOAD, tree),
+        (&par_for::WORKLOAD, par_for),
+        (&sand::WORKLOAD, sand),
+        (&outside::WORKLOAD, outside),
+        (&start_stop::WORKLOAD, start_stop),
+        (&idle::WORKLOAD, idle),
+    ],
+};
+
+fn system(workers: usize) -> JobSystem {
+    JobSystem::builder().workers(workers).build().expect("the system starts")
+}
+
+fn fib(params: &Params) -> Measured {
+    fn fib(n: u32) -> u64 {
+        if n < 2 {
+            return n.into();
+        }
+        let (left, right) = ramie::join(|| fib(n - 1), || fib(n - 2));
+        left + right
+    }
+    system(params.workers).run(|| fib::measure(params, fib))
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        flat_spawn::measure(params, || {
+            ramie::scope(|scope| {
+                for index in 0..flat_spawn::JOBS {
+                    let _ = scope.spawn(move || flat_spawn::empty(index));
+                }
+            });
+        })
+    })
+}
+
+fn flat_batch(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        flat_batch::measure(params, || {
+            ramie::spawn_batch((0..flat_spawn::JOBS).map(|index| move || flat_spawn::empty(index))).wait();
+        })
+    })
+}
+
+fn never_waits(params: &Params) -> Measured {
+    let system = system(params.workers);
+    system.run(|| {
+        never_waits::measure(params, || {
+            let ended = Counter::new(0);
+            for index in 0..flat_spawn::JOBS {
+                system.job().counter(&ended).detach(move || flat_spawn::empty(index));
+            }
+            ended.wait();
+        })
+    })
+}
+
+/// Two jobs, each with a counter of its own: wait for it, re-arm it, signal the other's.
+fn switch(params: &Params) -> Measured {
+    let rounds = switch::PASSES / 2;
+    system(params.workers).run(|| {
+        switch::measure(params, || {
+            let (ping, pong) = (Counter::new(1), Counter::new(1));
+            let pass = |mine: &Counter, other: &Counter| {
+                for _ in 0..rounds {
+                    mine.wait();
+                    mine.add(1);
+                    other.signal();
+                }
+            };
+            ramie::scope(|scope| {
+                let _ = scope.spawn(|| pass(&ping, &pong));
+                let _ = scope.spawn(|| pass(&pong, &ping));
+                ping.signal();
+            });
+        })
+    })
+}
+
+fn switch_many(params: &Params) -> Measured {
+    let system = system(params.workers);
+    system.run(|| {
+        let [ns] = medians(params, switch_many::REPEATS, || {
+            let fibers = Waiters::start(&system, switch_many::FIBERS, || {
+                for _ in 0..switch_many::TURNS {
+                    ramie::yield_now();
+                }
+            });
+            [time_ns(|| fibers.finish()) / switch_many::TURNS_IN_ALL as f64]
+        });
+        Measured::one(switch_many::WORKLOAD.metrics[0].name, ns)
+    })
+}
+
+fn fanout(params: &Params) -> Measured {
+    let system = system(params.workers);
+    system.run(|| {
+        fanout::measure(params, || {
+            let mut waiters = None;
+            let suspend_ns = time_ns(|| waiters = Some(Waiters::start(&system, fanout::WAITERS, || ())));
+            let resume_ns = time_ns(|| waiters.take().expect("they were started").finish());
+            [suspend_ns, resume_ns]
+        })
+    })
+}
+
+/// Jobs that all wait on one counter.
+struct Waiters {
+    gate: Counter,
+    ended: Counter,
+}
+
+impl Waiters {
+    /// Starts `count` jobs that wait, and then call `then`; returns when the last one is about to wait.
+    fn start(system: &JobSystem, count: usize, then: fn()) -> Waiters {
+        let waiters = Waiters { gate: Counter::new(1), ended: Counter::new(0) };
+        let all_started = Counter::new(1);
+        let started = std::sync::Arc::new(AtomicUsize::new(0));
+        for _ in 0..count {
+            let (gate, all_started, started) = (waiters.gate.clone(), all_started.clone(), started.clone());
+            system.job().counter(&waiters.ended).detach(move || {
+                if started.fetch_add(1, Ordering::Relaxed) + 1 == count {
+                    all_started.signal();
+                }
+                gate.wait();
+                then();
+            });
+        }
+        all_started.wait();
+        waiters
+    }
+
+    /// Lets the jobs go, and returns when all have ended.
+    fn finish(self) {
+        self.gate.signal();
+        self.ended.wait();
+    }
+}
+
+fn chain(params: &Params) -> Measured {
+    fn link<'scope>(scope: &'scope Scope<'scope, '_>, left: usize) {
+        if left > 0 {
+            let _ = scope.spawn(move || link(scope, left - 1));
+        }
+    }
+    system(params.workers)
+        .run(|| chain::measure(params, || ramie::scope(|scope| link(scope, chain::EDGES))))
+}
+
+fn tree(params: &Params) -> Measured {
+    fn node<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32) {
+        if depth > 0 {
+            let _ = scope.spawn(move || node(scope, depth - 1));
+            let _ = scope.spawn(move || node(scope, depth - 1));
+        }
+    }
+    system(params.workers).run(|| {
+        tree::measure(params, || {
+            ramie::scope(|scope| {
+                let _ = scope.spawn(move || node(scope, tree::DEPTH));
+            });
+        })
+    })
+}
+
+fn par_for(params: &Params) -> Measured {
+    let workers = params.workers;
+    let chunks = |a, x: &[f32], y: &mut [f32], size: usize| {
+        ramie::par_chunks_mut(y, size)
+            .for_each(|(index, y)| par_for::saxpy(a, &x[index * size..][..y.len()], y));
+    };
+    system(workers).run(|| {
+        par_for::measure(
+            params,
+            &[
+                ("par_chunks_mut 1024", &|a, x, y| chunks(a, x, y, 1024)),
+                ("par_chunks_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
+                ("par_chunks_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+                ("par_chunks_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+            ],
+            &[
+                ("par", &|n| ramie::par(0..n).for_each(par_for::item)),
+                ("par, grain 16", &|n| ramie::par(0..n).grain(16).for_each(par_for::item)),
+            ],
+        )
+    })
+}
+
+fn sand(params: &Params) -> Measured {
+    struct Ramie;
+    impl sand::Loops for Ramie {
+        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+            ramie::par_chunks(items, size).for_each(|(index, chunk)| body(index, chunk));
+        }
+
+        fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+            ramie::par_chunks_mut(items, size).for_each(|(index, chunk)| body(index, chunk));
+        }
+    }
+    system(params.workers).run(|| sand::measure(params, &Ramie))
+}
+
+fn outside(params: &Params) -> Measured {
+    let system = system(params.workers);
+    let submit = |probe: outside::Probe| system.job().detach(move || probe.start());
+    outside::measure(params, submit, submit)
+}
+
+/// The system is stopped by `shutdown`, which returns when its threads have ended.
+fn start_stop(params: &Params) -> Measured {
+    start_stop::measure(
+        params,
+        || {
+            let system = system(params.workers);
+            system.run(|| ());
+            system
+        },
+        |system| {
+            system.shutdown(Drain::Finish).expect("nobody else stops it");
+        },
+    )
+}
+
+fn idle(params: &Params) -> Measured {
+    let system = system(params.workers);
+    system.run(|| ());
+    idle::measure()
+}

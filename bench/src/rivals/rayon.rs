@@ -1,0 +1,201 @@
+//! rayon: work stealing without suspension, the yardstick for forks, spawns and loops.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, Thread},
+};
+
+use rayon::{Scope, ThreadPool, ThreadPoolBuilder, prelude::*};
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    params::Params,
+    workloads::{
+        chain, fib, flat_batch, flat_spawn, idle, never_waits, outside, par_for, sand, start_stop, tree,
+    },
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "rayon",
+    about: "work stealing without suspension",
+    kind: Kind::System,
+    package: Some("rayon"),
+    workers_max: None,
+    cells: &[
+        (&fib::WORKLOAD, fib),
+        (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_batch::WORKLOAD, flat_batch),
+        (&never_waits::WORKLOAD, never_waits),
+        (&chain::WORKLOAD, chain),
+        (&tree::WORKLOAD, tree),
+        (&par_for::WORKLOAD, par_for),
+        (&sand::WORKLOAD, sand),
+        (&outside::WORKLOAD, outside),
+        (&start_stop::WORKLOAD, start_stop),
+        (&idle::WORKLOAD, idle),
+    ],
+};
+
+fn pool(workers: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(workers).build().expect("the pool starts")
+}
+
+fn fib(params: &Params) -> Measured {
+    fn fib(n: u32) -> u64 {
+        if n < 2 {
+            return n.into();
+        }
+        let (left, right) = rayon::join(|| fib(n - 1), || fib(n - 2));
+        left + right
+    }
+    pool(params.workers).install(|| fib::measure(params, fib))
+}
+
+fn spawn_flat() {
+    rayon::scope(|scope| {
+        for index in 0..flat_spawn::JOBS {
+            scope.spawn(move |_| flat_spawn::empty(index));
+        }
+    });
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    pool(params.workers).install(|| flat_spawn::measure(params, spawn_flat))
+}
+
+fn flat_batch(params: &Params) -> Measured {
+    pool(params.workers).install(|| flat_batch::measure(params, spawn_flat))
+}
+
+/// A job of rayon cannot wait for a counter: the calling thread, outside the pool, parks until it is zero.
+fn never_waits(params: &Params) -> Measured {
+    struct Counter {
+        left: AtomicUsize,
+        waiter: Thread,
+    }
+    let pool = pool(params.workers);
+    never_waits::measure(params, || {
+        let counter =
+            Arc::new(Counter { left: AtomicUsize::new(flat_spawn::JOBS), waiter: thread::current() });
+        pool.spawn({
+            let counter = Arc::clone(&counter);
+            move || {
+                for index in 0..flat_spawn::JOBS {
+                    let counter = Arc::clone(&counter);
+                    rayon::spawn(move || {
+                        flat_spawn::empty(index);
+                        if counter.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                            counter.waiter.unpark();
+                        }
+                    });
+                }
+            }
+        });
+        while counter.left.load(Ordering::Acquire) != 0 {
+            thread::park();
+        }
+    })
+}
+
+fn chain(params: &Params) -> Measured {
+    fn link<'scope>(scope: &Scope<'scope>, left: usize) {
+        if left > 0 {
+            scope.spawn(move |scope| link(scope, left - 1));
+        }
+    }
+    pool(params.workers)
+        .install(|| chain::measure(params, || rayon::scope(|scope| link(scope, chain::EDGES))))
+}
+
+fn tree(params: &Params) -> Measured {
+    fn node<'scope>(scope: &Scope<'scope>, depth: u32) {
+        if depth > 0 {
+            scope.spawn(move |scope| node(scope, depth - 1));
+            scope.spawn(move |scope| node(scope, depth - 1));
+        }
+    }
+    pool(params.workers).install(|| {
+        tree::measure(params, || rayon::scope(|scope| scope.spawn(|scope| node(scope, tree::DEPTH))))
+    })
+}
+
+fn par_for(params: &Params) -> Measured {
+    let workers = params.workers;
+    let chunks = |a, x: &[f32], y: &mut [f32], chunk: usize| {
+        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| par_for::saxpy(a, x, y));
+    };
+    pool(workers).install(|| {
+        par_for::measure(
+            params,
+            &[
+                ("par_iter.zip", &|a, x, y| {
+                    y.par_iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
+                }),
+                ("par_iter.zip, min_len 1024", &|a, x, y| {
+                    y.par_iter_mut().zip(x).with_min_len(1024).for_each(|(y, x)| *y += a * x);
+                }),
+                ("par_chunks 4096", &|a, x, y| chunks(a, x, y, 4096)),
+                ("par_chunks n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+                ("par_chunks n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+            ],
+            &[
+                ("par_iter", &|n| (0..n).into_par_iter().for_each(par_for::item)),
+                ("par_iter, min_len 16", &|n| (0..n).into_par_iter().with_min_len(16).for_each(par_for::item)),
+            ],
+        )
+    })
+}
+
+fn sand(params: &Params) -> Measured {
+    struct Rayon;
+    impl sand::Loops for Rayon {
+        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+            items.par_chunks(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
+        }
+
+        fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+            items.par_chunks_mut(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
+        }
+    }
+    pool(params.workers).install(|| sand::measure(params, &Rayon))
+}
+
+fn outside(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    let submit = |probe: outside::Probe| pool.spawn(move || probe.start());
+    outside::measure(params, submit, submit)
+}
+
+/// Dropping a pool of rayon does not wait for its threads: the exit handlers tell when they end.
+fn start_stop(params: &Params) -> Measured {
+    start_stop::measure(
+        params,
+        || {
+            let (sender, ended) = mpsc::channel();
+            let sender = Mutex::new(sender);
+            let tell = move |_| {
+                // Nobody listens any more only if the measurement has failed.
+                let _ = sender.lock().expect("nobody panics").send(());
+            };
+            let builder = ThreadPoolBuilder::new().num_threads(params.workers).exit_handler(tell);
+            let pool = builder.build().expect("the pool starts");
+            pool.install(|| ());
+            (pool, ended)
+        },
+        |(pool, ended)| {
+            drop(pool);
+            (0..params.workers).for_each(|_| ended.recv().expect("each thread tells that it ends"));
+        },
+    )
+}
+
+fn idle(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    pool.install(|| ());
+    idle::measure()
+}

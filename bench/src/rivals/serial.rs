@@ -1,0 +1,65 @@
+//! Plain code on one thread: the time that is there to be divided.
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    params::Params,
+    workloads::{fib, flat_batch, flat_spawn, never_waits, par_for, sand},
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "serial",
+    about: "plain loops and recursion on one thread; jobs are boxed closures in a Vec",
+    kind: Kind::Reference,
+    package: None,
+    workers_max: Some(1),
+    cells: &[
+        (&fib::WORKLOAD, fib),
+        (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_batch::WORKLOAD, flat_batch),
+        (&never_waits::WORKLOAD, never_waits),
+        (&par_for::WORKLOAD, par_for),
+        (&sand::WORKLOAD, sand),
+    ],
+};
+
+fn fib(params: &Params) -> Measured {
+    fn fib(n: u32) -> u64 {
+        if n < 2 { n.into() } else { fib(n - 1) + fib(n - 2) }
+    }
+    fib::measure(params, fib)
+}
+
+fn boxed_jobs() {
+    let mut jobs: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for index in 0..flat_spawn::JOBS {
+        jobs.push(Box::new(move || flat_spawn::empty(index)));
+    }
+    for job in jobs {
+        job();
+    }
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    flat_spawn::measure(params, boxed_jobs)
+}
+
+fn flat_batch(params: &Params) -> Measured {
+    flat_batch::measure(params, boxed_jobs)
+}
+
+fn never_waits(params: &Params) -> Measured {
+    never_waits::measure(params, boxed_jobs)
+}
+
+fn par_for(params: &Params) -> Measured {
+    par_for::measure(
+        params,
+        &[("loop", &|a, x, y| par_for::saxpy(a, x, y))],
+        &[("loop", &|n| (0..n).for_each(par_for::item))],
+    )
+}
+
+fn sand(params: &Params) -> Measured {
+    sand::measure_serial(params)
+}

@@ -1,0 +1,135 @@
+//! Bare OS threads of the standard library: what the kernel charges for waking, starting and stopping one.
+
+use std::{
+    hint::spin_loop,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    params::Params,
+    workloads::{
+        idle,
+        outside::{self, Probe},
+        start_stop,
+    },
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "thread",
+    about: "bare OS threads: park and unpark, spawn and join",
+    kind: Kind::Reference,
+    package: None,
+    workers_max: None,
+    cells: &[(&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
+};
+
+fn outside(params: &Params) -> Measured {
+    let parked = Receiver::start(thread::park);
+    // Spinning threads would take the processors away from what is measured first.
+    let busy = std::sync::OnceLock::new();
+    let measured = outside::measure(
+        params,
+        |probe| {
+            parked.hand_over(probe);
+            parked.thread.thread().unpark();
+        },
+        |probe| busy.get_or_init(|| Receiver::start(spin_loop)).hand_over(probe),
+    );
+    parked.stop();
+    if let Some(busy) = busy.into_inner() {
+        busy.stop();
+    }
+    measured
+}
+
+fn start_stop(params: &Params) -> Measured {
+    let workers = params.workers;
+    start_stop::measure(
+        params,
+        || {
+            let (sender, first) = std::sync::mpsc::channel();
+            let threads: Vec<_> = (0..workers)
+                .map(|index| {
+                    let sender = sender.clone();
+                    thread::spawn(move || {
+                        if index == 0 {
+                            sender.send(()).expect("the starter listens");
+                        }
+                        thread::park();
+                    })
+                })
+                .collect();
+            first.recv().expect("the first thread runs");
+            threads
+        },
+        |threads| {
+            for thread in threads {
+                thread.thread().unpark();
+                thread.join().expect("it does not panic");
+            }
+        },
+    )
+}
+
+fn idle(params: &Params) -> Measured {
+    let threads: Vec<_> = (0..params.workers).map(|_| Receiver::start(thread::park)).collect();
+    let measured = idle::measure();
+    threads.into_iter().for_each(Receiver::stop);
+    measured
+}
+
+/// A thread that starts the probes that it is handed, one at a time.
+struct Receiver {
+    mailbox: Arc<Mailbox>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    /// Set by the sender after it has filled `probe`, cleared by the receiver before it starts the probe.
+    full: AtomicBool,
+    /// Set once by the owner of the receiver.
+    stop: AtomicBool,
+    probe: Mutex<Option<Probe>>,
+}
+
+impl Receiver {
+    /// Starts the thread, which calls `pause` again and again while its mailbox is empty.
+    fn start(pause: fn()) -> Receiver {
+        let mailbox = Arc::new(Mailbox::default());
+        let thread = thread::spawn({
+            let mailbox = Arc::clone(&mailbox);
+            move || {
+                // ORDERING: Acquire pairs with the Release in `hand_over`.
+                while !mailbox.stop.load(Ordering::Relaxed) {
+                    if !mailbox.full.load(Ordering::Acquire) {
+                        pause();
+                        continue;
+                    }
+                    mailbox.full.store(false, Ordering::Relaxed);
+                    let probe = mailbox.probe.lock().expect("nobody panics").take();
+                    probe.expect("it is full").start();
+                }
+            }
+        });
+        Receiver { mailbox, thread }
+    }
+
+    fn hand_over(&self, probe: Probe) {
+        *self.mailbox.probe.lock().expect("nobody panics") = Some(probe);
+        // ORDERING: Release pairs with the receiver's Acquire in `start`.
+        self.mailbox.full.store(true, Ordering::Release);
+    }
+
+    fn stop(self) {
+        self.mailbox.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        self.thread.join().expect("it does not panic");
+    }
+}

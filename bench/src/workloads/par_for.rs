@@ -1,0 +1,91 @@
+//! Parallel loops: saxpy at three sizes, and a triangular loop whose item i costs about i.
+//!
+//! A system may be measured in several forms (chunk sizes, grains). The best counts, and is named: what is
+//! compared is what a user gets after trying the documented knobs, not who has the luckier default.
+
+use std::hint::black_box;
+
+use super::{Metric, Workers, Workload};
+use crate::{
+    cell::Measured,
+    measure::{ns_per_op, time_ns},
+    params::Params,
+};
+
+pub(crate) static WORKLOAD: Workload = Workload {
+    name: "par_for",
+    about: "loops over f32 arrays, y += a * x, and a loop whose item i costs about i",
+    workers: Workers::Each,
+    metrics: &[
+        Metric { name: "saxpy 10k", unit: "us", about: "a loop over 10,000 elements" },
+        Metric { name: "saxpy 100k", unit: "us", about: "a loop over 100,000 elements" },
+        Metric { name: "saxpy 1M", unit: "us", about: "a loop over 1,000,000 elements" },
+        Metric { name: "triangular", unit: "us", about: "a loop over 4,096 items, item i is i steps of a generator" },
+    ],
+};
+
+/// The metrics' names of the saxpy loops, with their lengths.
+const SAXPY: [(&str, usize); 3] = [("saxpy 10k", 10_000), ("saxpy 100k", 100_000), ("saxpy 1M", 1_000_000)];
+/// Items of the triangular loop.
+const TRIANGULAR: usize = 4_096;
+/// A timed round repeats its loop until it has lasted about this long.
+const ROUND_NS: f64 = 2e6;
+const A: f32 = 0.5;
+
+/// A loop that does `y += a * x` for `(a, x, y)`.
+pub(crate) type Saxpy<'a> = dyn Fn(f32, &[f32], &mut [f32]) + 'a;
+/// A form of the saxpy loop, with its name.
+pub(crate) type SaxpyForm<'a> = (&'a str, &'a Saxpy<'a>);
+/// A form of the triangular loop: its name, and a loop that calls [`item`] for all below `n`.
+pub(crate) type TriangularForm<'a> = (&'a str, &'a dyn Fn(usize));
+
+/// Times all forms. Call it where the system wants its loops to run: inside the pool.
+pub(crate) fn measure(params: &Params, saxpy: &[SaxpyForm<'_>], triangular: &[TriangularForm<'_>]) -> Measured {
+    let mut measured = Measured::default();
+    for (metric, length) in SAXPY {
+        let figures = saxpy.iter().map(|(name, form)| (name.to_string(), saxpy_us(params, length, form)));
+        measured = measured.with_best(metric, figures.collect());
+    }
+    let figures = triangular
+        .iter()
+        .map(|(name, form)| (name.to_string(), loop_us(params, || form(black_box(TRIANGULAR)))));
+    measured.with_best("triangular", figures.collect())
+}
+
+/// `y += a * x`, the loop that each system runs on its parts of the arrays.
+#[inline(always)]
+pub(crate) fn saxpy(a: f32, x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
+/// An item of the triangular loop: `index` dependent steps of a small generator.
+#[inline(always)]
+pub(crate) fn item(index: usize) {
+    let mut state = index as u64;
+    for _ in 0..index {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    }
+    black_box(state);
+}
+
+fn saxpy_us(params: &Params, length: usize, form: &Saxpy<'_>) -> f64 {
+    let x: Vec<f32> = (0..length).map(|index| (index % 1_000) as f32).collect();
+    let mut y = vec![1.0_f32; length];
+    form(A, &x, &mut y);
+    assert!(y.iter().zip(&x).all(|(y, x)| *y == 1.0 + A * x), "saxpy is wrong");
+    loop_us(params, || form(black_box(A), &x, &mut y))
+}
+
+/// The median time of a loop in microseconds.
+fn loop_us(params: &Params, mut one_loop: impl FnMut()) -> f64 {
+    let estimate_ns = (0..3).map(|_| time_ns(&mut one_loop)).fold(f64::INFINITY, f64::min);
+    let loops = (ROUND_NS / estimate_ns.max(1.0)).ceil().clamp(1.0, 1e6) as u64;
+    let ns = ns_per_op(params, 15, loops, || {
+        for _ in 0..loops {
+            one_loop();
+        }
+    });
+    ns / 1e3
+}

@@ -1,0 +1,71 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shows what the job system `ramie` does.
+#[derive(Debug, Parser)]
+#[command(name = "ramie", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turns a picture into sand and films how it falls.
+    ///
+    /// Each frame is a small graph of jobs: clear, mark and update move the sand, draw makes a picture
+    /// of it, encode writes the picture. Drawing and encoding run beside the simulation of the frames
+    /// that follow.
+    ///
+    /// Into the folder go the frames (frame-0000.png and so on, 500 x 500 pixels, one pixel for 2 x 2
+    /// cells of the grid) and animation.png, an animated PNG of 250 x 250 pixels that shows every second
+    /// frame, 15 a second. Together they take about 35 MB with the default of 240 frames.
+    #[command(verbatim_doc_comment)]
+    Demo(DemoArgs),
+}
+
+/// The arguments of `ramie demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The picture to turn into sand, a PNG file [default: one that comes with the program]
+    #[arg(value_name = "IMAGE.png")]
+    pub(crate) picture: Option<PathBuf>,
+
+    /// Worker threads, 1 to 256 [default: one per usable CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: Option<u16>,
+
+    /// Frames to simulate, 1 to 9999; a frame is six steps of the simulation
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..=9999))]
+    pub(crate) frames: u32,
+
+    /// The most grains to make, 1 to 100000
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) grains: u32,
+
+    /// The folder for the pictures; it is created if it is missing
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+
+    /// Decides every chance in the simulation; the same seed gives the same sand
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Simulates only: draws and writes nothing
+    #[arg(long)]
+    pub(crate) no_images: bool,
+
+    /// Runs the simulation again in another form and compares time and result
+    #[arg(long, value_name = "WITH")]
+    pub(crate) compare: Option<Comparison>,
+}
+
+/// What the parallel simulation can be compared with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Comparison {
+    /// The same rules on one thread, without atomics
+    Serial,
+}

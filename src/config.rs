@@ -1,0 +1,255 @@
+//! The builder, and what it builds systems from.
+
+use crate::JobSystem;
+use crate::error::{BuildError, PanicKind, PanicReport, complain};
+use crate::fiber::stack::STACK_BYTES_MIN;
+use crate::sched::find_work::SPIN_DEFAULT;
+use crate::trace::site::SiteRef;
+use crate::trace::stall::StallReport;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+const STACK_BYTES_DEFAULT: usize = 256 * 1024;
+const STACK_BYTES_MAX: usize = 1 << 30;
+const SPIN_MAX: Duration = Duration::from_secs(1);
+const STALL_AFTER_DEFAULT: Duration = Duration::from_secs(10);
+const STALL_AFTER_MIN: Duration = Duration::from_millis(1);
+const STALL_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+type WorkerCallback = Box<dyn Fn(usize) + Send + Sync>;
+type PanicCallback = Box<dyn Fn(&PanicReport<'_>) + Send + Sync>;
+type StallCallback = Box<dyn Fn(&StallReport) + Send + Sync>;
+
+/// What a system was built with.
+pub(crate) struct Config {
+    pub(crate) workers: usize,
+    pub(crate) stack_bytes: usize,
+    pub(crate) max_fibers: usize,
+    pub(crate) spin: Duration,
+    pub(crate) stall_after: Duration,
+    pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
+    pub(crate) on_worker_start: Option<WorkerCallback>,
+    pub(crate) on_worker_stop: Option<WorkerCallback>,
+    pub(crate) on_panic: Option<PanicCallback>,
+    pub(crate) on_stall: Option<StallCallback>,
+}
+
+impl Config {
+    /// Calls a worker's callback; a panic of it goes to `on_panic`.
+    pub(crate) fn call(&self, callback: Option<&WorkerCallback>, worker: usize, system: u32) {
+        if let Some(callback) = callback {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(worker))) {
+                crate::system::report_panic(system, PanicKind::Callback, SiteRef::NONE, payload);
+            }
+        }
+    }
+}
+
+/// Sets up a [`JobSystem`]; made by [`JobSystem::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let system = ramie::JobSystem::builder()
+///     .workers(2)
+///     .stack_size(128 * 1024)
+///     .spin(Duration::from_micros(20))
+///     .thread_name(|index| format!("sim-{index}"))
+///     .on_panic(|report| eprintln!("{:?} at {:?}", report.message(), report.spawned_at))
+///     .build()?;
+/// # drop(system);
+/// # Ok::<(), ramie::BuildError>(())
+/// ```
+#[must_use = "a builder builds a system when `build` is called"]
+pub struct Builder {
+    workers: Option<usize>,
+    stack_bytes: usize,
+    max_fibers: usize,
+    spin: Duration,
+    stall_after: Duration,
+    thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
+    on_worker_start: Option<WorkerCallback>,
+    on_worker_stop: Option<WorkerCallback>,
+    on_panic: Option<PanicCallback>,
+    on_stall: Option<StallCallback>,
+}
+
+impl Builder {
+    /// The greatest number of workers of one system: 4096.
+    pub const WORKERS_MAX: usize = 4096;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: None,
+            stack_bytes: STACK_BYTES_DEFAULT,
+            max_fibers: usize::MAX,
+            spin: SPIN_DEFAULT,
+            stall_after: STALL_AFTER_DEFAULT,
+            thread_name: Box::new(|index| format!("ramie-{index}")),
+            on_worker_start: None,
+            on_worker_stop: None,
+            on_panic: None,
+            on_stall: None,
+        }
+    }
+
+    /// The builder of the global system: defaults, and what the environment says.
+    pub(crate) fn from_environment() -> Self {
+        let mut builder = Self::new();
+        if let Some(workers) = from_variable("RAMIE_WORKERS", 1, Self::WORKERS_MAX) {
+            builder = builder.workers(workers);
+        }
+        if let Some(bytes) = from_variable("RAMIE_STACK_SIZE", STACK_BYTES_MIN, STACK_BYTES_MAX) {
+            builder = builder.stack_size(bytes);
+        }
+        builder
+    }
+
+    /// The number of workers, each of which is a thread: 1 to [`Builder::WORKERS_MAX`]. By default one per usable CPU.
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// The size in bytes of a fiber's stack: 16 KiB to 1 GiB, by default 256 KiB. This much address space
+    /// is reserved for each fiber; only pages that were touched cost memory.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes;
+        self
+    }
+
+    /// How many fibers may exist at once; at least one per worker. By default as many as the operating
+    /// system gives stacks for. A wait that would need one more panics with `FiberLimit`.
+    pub fn max_fibers(mut self, count: usize) -> Self {
+        self.max_fibers = count;
+        self
+    }
+
+    /// How long a worker without work keeps looking before it sleeps: up to 1 s, by default 50 us. The last one
+    /// that looks stays up to twenty times as long while another worker is active.
+    pub fn spin(mut self, limit: Duration) -> Self {
+        self.spin = limit;
+        self
+    }
+
+    /// How long a shutdown or a [`run`](JobSystem::run) may be blocked before it is reported: 1 ms to a
+    /// year, by default 10 s.
+    pub fn stall_after(mut self, limit: Duration) -> Self {
+        self.stall_after = limit;
+        self
+    }
+
+    /// Names the worker threads; gets the worker's index. By default `ramie-0` and so on.
+    pub fn thread_name(mut self, name: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
+        self.thread_name = Box::new(name);
+        self
+    }
+
+    /// Called on each worker's thread before its first job, with the worker's index. Waiting here
+    /// blocks the thread.
+    pub fn on_worker_start(mut self, callback: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_worker_start = Some(Box::new(callback));
+        self
+    }
+
+    /// Called on each worker's thread after its last job, with the worker's index.
+    pub fn on_worker_stop(mut self, callback: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_worker_stop = Some(Box::new(callback));
+        self
+    }
+
+    /// Called with every panic that no handle, scope or batch takes. By default it is printed on standard error.
+    pub fn on_panic(mut self, callback: impl Fn(&PanicReport<'_>) + Send + Sync + 'static) -> Self {
+        self.on_panic = Some(Box::new(callback));
+        self
+    }
+
+    /// Called with every stall. By default it is printed on standard error.
+    pub fn on_stall(mut self, callback: impl Fn(&StallReport) + Send + Sync + 'static) -> Self {
+        self.on_stall = Some(Box::new(callback));
+        self
+    }
+
+    /// Builds the system and starts its threads.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the setting that cannot work, or what the operating system refused.
+    pub fn build(self) -> Result<JobSystem, BuildError> {
+        JobSystem::build(self.into_config()?)
+    }
+
+    /// Builds the [global system](JobSystem::global).
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and [`BuildError::GlobalExists`] if there is one already.
+    pub fn build_global(self) -> Result<&'static JobSystem, BuildError> {
+        JobSystem::build_global(self.into_config()?)
+    }
+
+    fn into_config(self) -> Result<Config, BuildError> {
+        let workers = self.workers.unwrap_or_else(|| crate::sys::usable_cpu_count().min(Self::WORKERS_MAX));
+        if workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        if workers > Self::WORKERS_MAX {
+            return Err(BuildError::TooManyWorkers { requested: workers, max: Self::WORKERS_MAX });
+        }
+        if !(STACK_BYTES_MIN..=STACK_BYTES_MAX).contains(&self.stack_bytes) {
+            return Err(BuildError::StackSize {
+                requested: self.stack_bytes,
+                min: STACK_BYTES_MIN,
+                max: STACK_BYTES_MAX,
+            });
+        }
+        if self.max_fibers < workers {
+            return Err(BuildError::TooFewFibers { max_fibers: self.max_fibers, workers });
+        }
+        in_range("spin", self.spin, Duration::ZERO, SPIN_MAX)?;
+        in_range("stall_after", self.stall_after, STALL_AFTER_MIN, STALL_AFTER_MAX)?;
+        Ok(Config {
+            workers,
+            stack_bytes: self.stack_bytes,
+            max_fibers: self.max_fibers,
+            spin: self.spin,
+            stall_after: self.stall_after,
+            thread_name: self.thread_name,
+            on_worker_start: self.on_worker_start,
+            on_worker_stop: self.on_worker_stop,
+            on_panic: self.on_panic,
+            on_stall: self.on_stall,
+        })
+    }
+}
+
+fn in_range(setting: &'static str, value: Duration, min: Duration, max: Duration) -> Result<(), BuildError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(BuildError::Duration { setting, value, min, max }) }
+}
+
+/// The value of an environment variable; `None`, after a warning if it is set, when it cannot be used.
+fn from_variable(name: &str, min: usize, max: usize) -> Option<usize> {
+    let text = std::env::var_os(name)?;
+    match text.to_str().and_then(|text| text.trim().parse::<usize>().ok()) {
+        Some(value) if (min..=max).contains(&value) => Some(value),
+        _ => {
+            complain!("ramie: {name}={text:?} is not a number from {min} to {max}: the default is used");
+            None
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("stack_size", &self.stack_bytes)
+            .field("max_fibers", &self.max_fibers)
+            .field("spin", &self.spin)
+            .field("stall_after", &self.stall_after)
+            .finish_non_exhaustive()
+    }
+}

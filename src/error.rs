@@ -1,0 +1,161 @@
+//! Errors, and the report of a panic that no handle or scope took.
+
+use crate::trace::site::SiteRef;
+use std::any::Any;
+use std::panic::Location;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Prints a line on standard error; unlike `eprintln!` it does not panic when that is closed.
+macro_rules! complain {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+pub(crate) use complain;
+
+/// What a panic was raised with.
+pub(crate) type Payload = Box<dyn Any + Send + 'static>;
+
+/// A system could not be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `workers(0)`.
+    #[error("a job system needs at least 1 worker: pass a positive number to `workers`, or leave it out for one per usable CPU")]
+    NoWorkers,
+    /// More workers than [`Builder::WORKERS_MAX`](crate::Builder::WORKERS_MAX).
+    #[error("{requested} workers are too many: at most {max} are supported")]
+    TooManyWorkers {
+        /// What was asked for.
+        requested: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A stack size outside of what can work.
+    #[error("a stack of {requested} bytes is out of range: pass between {min} and {max} bytes to `stack_size`")]
+    StackSize {
+        /// What was asked for, in bytes.
+        requested: usize,
+        /// The smallest size, in bytes.
+        min: usize,
+        /// The largest size, in bytes.
+        max: usize,
+    },
+    /// Fewer fibers than workers.
+    #[error("max_fibers({max_fibers}) is less than the {workers} workers, each of which needs a fiber: raise it or lower `workers`")]
+    TooFewFibers {
+        /// What was asked for.
+        max_fibers: usize,
+        /// The number of workers.
+        workers: usize,
+    },
+    /// A duration that is out of range.
+    #[error("{setting}({value:?}) is out of range: pass between {min:?} and {max:?}")]
+    Duration {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was asked for.
+        value: Duration,
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// The operating system gave no stack for a worker's first fiber.
+    #[error("no stack of {bytes} bytes for a fiber: {source}; lower `stack_size` or `workers`, or raise the limits on address space and mappings")]
+    Stack {
+        /// The stack's size in bytes.
+        bytes: usize,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system gave no thread for a worker.
+    #[error("no thread for worker {worker}: {source}; lower `workers` or raise the limit on threads")]
+    Thread {
+        /// The worker's index.
+        worker: usize,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// `build_global` after the global system was built, by an earlier call or by its first use.
+    #[error("the global job system exists already: call `build_global` once, before its first use")]
+    GlobalExists,
+}
+
+/// A wait with a time limit came to its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("timed out")]
+#[non_exhaustive]
+pub struct TimedOut;
+
+impl TimedOut {
+    pub(crate) fn new() -> Self {
+        TimedOut
+    }
+}
+
+/// A shutdown could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// Called inside one of the system's own jobs, which would wait for itself.
+    #[error("shutdown was called inside a job of the same system, which would wait for itself: call it from outside")]
+    InsideOwnJob,
+}
+
+/// What kind of user code panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicKind {
+    /// A job whose handle was dropped, or that never had one.
+    DetachedJob,
+    /// The destructor of a capture, a result or a panic's payload, while ramie dropped it.
+    Destructor,
+    /// A callback of the builder.
+    Callback,
+}
+
+/// A panic that no handle, scope or batch took; handed to [`Builder::on_panic`](crate::Builder::on_panic).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PanicReport<'a> {
+    /// What panicked.
+    pub kind: PanicKind,
+    /// The job's name, if it has one.
+    pub job_name: Option<&'static str>,
+    /// Where the job was spawned, if a job panicked.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// What the panic was raised with.
+    pub payload: &'a (dyn Any + Send),
+}
+
+impl<'a> PanicReport<'a> {
+    pub(crate) fn new(kind: PanicKind, site: SiteRef, payload: &'a (dyn Any + Send)) -> Self {
+        Self { kind, job_name: site.name(), spawned_at: site.location(), payload }
+    }
+
+    /// The panic's message, if it was raised with one.
+    pub fn message(&self) -> Option<&str> {
+        message_of(self.payload)
+    }
+}
+
+/// The text of a panic's payload, if it is text.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Panics because a wait cannot suspend: there is no fiber to go on with.
+#[cold]
+#[track_caller]
+pub(crate) fn fiber_limit(what: &str) -> ! {
+    panic!(
+        "FiberLimit: {what} would suspend the last fiber of this worker that can take jobs, and no other can be made; \
+         raise `max_fibers`, lower `stack_size`, or raise the limits on address space and mappings"
+    )
+}

@@ -1,0 +1,248 @@
+//! A fiber: a stack plus a saved context, and the words by which others know it.
+//!
+//! A fiber belongs to one worker from its creation to its end (sticky) and lives in a slot that is never given
+//! back, so that a late waker meets a generation that it does not know, never a stranger's memory.
+//!
+//! ```text
+//!              job found                 waits                  switched             woken
+//!     Idle ---------------> Running -----------> Suspending -----------> Suspended ---------> Ready
+//!      ^                     ^   |                    |                                       |  |
+//!      +---------------------|---+ job ended          +------- woken before the switch -------+  |
+//!                            +-------------------------- resumed by its worker ------------------+
+//! ```
+//!
+//! In sticky mode nobody but the owner resumes a fiber, and the owner is busy until the switch is complete:
+//! a wake that comes while the fiber is Suspending just puts it into its owner's inbox. That is why
+//! the state is for people (dumps), and no step of the protocol waits for it. Which of several
+//! wakers may do that is decided by the [claim word](claim).
+
+#![cfg_attr(not(loom), expect(unsafe_code, reason = "shares a slot between its owner and wakers"))]
+
+pub(crate) mod claim;
+#[cfg(not(loom))]
+pub(crate) mod stack;
+#[cfg(not(loom))]
+pub(crate) mod switch;
+
+#[cfg(not(loom))]
+pub(crate) use slot::{Fiber, FiberState, WaitKind};
+
+#[cfg(not(loom))]
+mod slot {
+    use super::claim::Claim;
+    use super::stack::StackError;
+    use super::switch::{Body, Context, Switch};
+    use crate::memory::node::{Kind, Node};
+    use crate::memory::slots::{Cache, Caches, Depot, Slot};
+    use crate::sched::worker::{Remote, Worker};
+    use crate::trace::site::SiteRef;
+    use std::cell::UnsafeCell;
+    use std::panic::Location;
+    use std::ptr;
+    // For people to read: never part of a protocol, and so not of what model checkers explore.
+    use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+
+    static FIBERS: Depot = Depot::new();
+
+    /// Where a fiber is; see the module's drawing.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    pub(crate) enum FiberState {
+        Vacant = 0,
+        Idle = 1,
+        Running = 2,
+        Suspending = 3,
+        Suspended = 4,
+        Ready = 5,
+    }
+
+    /// What a fiber waits for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    pub(crate) enum WaitKind {
+        Nothing = 0,
+        Counter = 1,
+        CounterTarget = 2,
+        Scope = 3,
+        Join = 4,
+        Handle = 5,
+        Batch = 6,
+        Yield = 7,
+    }
+
+    impl WaitKind {
+        const ALL: [WaitKind; 8] = [
+            WaitKind::Nothing,
+            WaitKind::Counter,
+            WaitKind::CounterTarget,
+            WaitKind::Scope,
+            WaitKind::Join,
+            WaitKind::Handle,
+            WaitKind::Batch,
+            WaitKind::Yield,
+        ];
+    }
+
+    /// See the [module](super).
+    #[repr(C, align(128))]
+    pub(crate) struct Fiber {
+        node: Node,
+        /// Which of several sources wakes this fiber.
+        pub(crate) claim: Claim,
+        /// Written by the owner when the fiber is made, read by wakers.
+        owner: AtomicPtr<Remote>,
+        /// The owner's alone.
+        context: UnsafeCell<Option<Context>>,
+        // What follows is written by the fiber's worker and read by dumps.
+        state: AtomicU8,
+        wait_kind: AtomicU8,
+        /// Identifies what is waited for: an address or an id, for people to compare.
+        wait_object: AtomicU64,
+        /// When it suspended, in nanoseconds of the process's clock, to within a few turns.
+        since_ns: AtomicU64,
+        wait_site: AtomicPtr<Location<'static>>,
+        /// Where the job that runs innermost was spawned, and its name.
+        site: AtomicPtr<()>,
+    }
+
+    // SAFETY: `context` is used by the owner's thread only (the accessors say so); all else is atomic.
+    unsafe impl Sync for Fiber {}
+
+    // SAFETY: 1. `repr(C)` with the node first. 2. Fibers are not moved or freed, only their contents
+    // change. 3. `FIBERS` serves this type alone.
+    unsafe impl Slot for Fiber {
+        fn vacant(id: u32) -> Self {
+            Self {
+                node: Node::new(Kind::Fiber, id),
+                claim: Claim::new(),
+                owner: AtomicPtr::new(ptr::null_mut()),
+                context: UnsafeCell::new(None),
+                state: AtomicU8::new(FiberState::Vacant as u8),
+                wait_kind: AtomicU8::new(0),
+                wait_object: AtomicU64::new(0),
+                since_ns: AtomicU64::new(0),
+                wait_site: AtomicPtr::new(ptr::null_mut()),
+                site: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+
+        fn depot() -> &'static Depot {
+            &FIBERS
+        }
+
+        fn cache(caches: &Caches) -> &Cache {
+            &caches.fibers
+        }
+    }
+
+    impl Fiber {
+        /// Makes a fiber of `worker` that will run `body`.
+        pub(crate) fn start(worker: &'static Worker, stack_bytes: usize, body: Body) -> Result<&'static Self, StackError> {
+            let context = Context::new(stack_bytes, body, worker)?;
+            let fiber = worker.caches().fibers.alloc::<Fiber>();
+            fiber.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);
+            // SAFETY: the slot was free, so this thread is its only user.
+            unsafe { *fiber.context.get() = Some(context) };
+            fiber.set_state(FiberState::Idle);
+            Ok(fiber)
+        }
+
+        /// Frees the slot of a fiber whose context has ended. Called by the owner.
+        pub(crate) fn retire(&'static self, worker: &Worker) {
+            self.set_state(FiberState::Vacant);
+            // SAFETY: the context has ended and the owner is the only one to use it.
+            unsafe { *self.context.get() = None };
+            // SAFETY: 1. `start` allocated it. 2. The fiber has ended, so it is in no list; late
+            // wakers hold tickets of older generations.
+            unsafe { worker.caches().fibers.free(self) };
+        }
+
+        /// The context; to be called on the owner's thread only.
+        #[inline]
+        pub(crate) fn context(&self) -> &Context {
+            // SAFETY: only the owner's thread calls this; the context is there from `start` to `retire`.
+            unsafe { (*self.context.get()).as_ref().unwrap_unchecked() }
+        }
+
+        #[inline]
+        pub(crate) fn node(&self) -> &Node {
+            &self.node
+        }
+
+        /// The node's address, reaching over the whole fiber.
+        #[inline]
+        pub(crate) fn node_ptr(&self) -> *mut Node {
+            ptr::from_ref(self).cast::<Node>().cast_mut()
+        }
+
+        /// The fiber that this node is the head of.
+        ///
+        /// # Safety
+        ///
+        /// `node` is the first field of a fiber in its slot.
+        #[inline]
+        pub(crate) unsafe fn from_node(node: *mut Node) -> &'static Self {
+            // SAFETY: promised by the caller; slots live for ever.
+            unsafe { &*node.cast::<Fiber>() }
+        }
+
+        #[inline]
+        pub(crate) fn owner(&self) -> &'static Remote {
+            // SAFETY: set by `start` to a worker that lives for ever.
+            unsafe { &*self.owner.load(Ordering::Relaxed) }
+        }
+
+        #[inline]
+        pub(crate) fn set_state(&self, state: FiberState) {
+            self.state.store(state as u8, Ordering::Relaxed);
+        }
+
+        pub(crate) fn state(&self) -> FiberState {
+            match self.state.load(Ordering::Relaxed) {
+                1 => FiberState::Idle,
+                2 => FiberState::Running,
+                3 => FiberState::Suspending,
+                4 => FiberState::Suspended,
+                5 => FiberState::Ready,
+                _ => FiberState::Vacant,
+            }
+        }
+
+        /// Notes which job runs innermost; gives the one before, for when it has ended.
+        #[inline]
+        pub(crate) fn enter_job(&self, site: SiteRef) -> SiteRef {
+            let before = self.site();
+            self.site.store(site.into_raw(), Ordering::Relaxed);
+            before
+        }
+
+        #[inline]
+        pub(crate) fn leave_job(&self, before: SiteRef) {
+            self.site.store(before.into_raw(), Ordering::Relaxed);
+        }
+
+        #[inline]
+        pub(crate) fn site(&self) -> SiteRef {
+            // SAFETY: null at first, then what `enter_job` was given.
+            unsafe { SiteRef::from_raw(self.site.load(Ordering::Relaxed)) }
+        }
+
+        /// Notes what the fiber is about to wait for.
+        #[inline]
+        pub(crate) fn set_wait(&self, kind: WaitKind, object: u64, site: &'static Location<'static>, now_ns: u64) {
+            self.wait_kind.store(kind as u8, Ordering::Relaxed);
+            self.wait_object.store(object, Ordering::Relaxed);
+            self.wait_site.store(ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+            self.since_ns.store(now_ns, Ordering::Relaxed);
+            self.set_state(FiberState::Suspending);
+        }
+
+        /// What the fiber waits for, at which place, and since when (nanoseconds).
+        pub(crate) fn wait(&self) -> (WaitKind, u64, Option<&'static Location<'static>>, u64) {
+            let kind = WaitKind::ALL[usize::from(self.wait_kind.load(Ordering::Relaxed)) % WaitKind::ALL.len()];
+            // SAFETY: null or a location that the compiler made.
+            let site = unsafe { self.wait_site.load(Ordering::Relaxed).as_ref() };
+            (kind, self.wait_object.load(Ordering::Relaxed), site, self.since_ns.load(Ordering::Relaxed))
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Time limits of fibers: one thread, started on first use, that wakes fibers whose time has come.
+//!
+//! A timer is a deadline and a ticket for one wait of one fiber (`fiber/claim.rs`). When it fires too
+//! late, the ticket is void and nothing happens.
+
+use crate::fiber::Fiber;
+use crate::fiber::claim::{Reason, Ticket};
+use crate::sched::wake;
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// Deadlines, made unique by a number.
+type Key = (Instant, u64);
+
+struct Pending {
+    fiber: &'static Fiber,
+    ticket: Ticket,
+}
+
+#[derive(Default)]
+struct Timers {
+    pending: BTreeMap<Key, Pending>,
+    next_number: u64,
+}
+
+struct Clock {
+    timers: Mutex<Timers>,
+    changed: Condvar,
+}
+
+impl Clock {
+    fn lock(&self) -> MutexGuard<'_, Timers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock thread: sleeps until the next deadline.
+    fn run(&self) -> ! {
+        let mut timers = self.lock();
+        loop {
+            let now = Instant::now();
+            let due = timers.pending.first_entry().filter(|first| first.key().0 <= now);
+            if let Some(due) = due {
+                let Pending { fiber, ticket } = due.remove();
+                drop(timers);
+                if fiber.claim.claim(ticket, Reason::TimedOut) {
+                    wake::wake_one(fiber.node_ptr());
+                }
+                timers = self.lock();
+                continue;
+            }
+            timers = match timers.pending.first_key_value() {
+                None => self.changed.wait(timers).unwrap_or_else(PoisonError::into_inner),
+                Some(((next, _), _)) => {
+                    let left = next.saturating_duration_since(now);
+                    self.changed.wait_timeout(timers, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+fn clock() -> &'static Clock {
+    static CLOCK: OnceLock<&'static Clock> = OnceLock::new();
+    CLOCK.get_or_init(|| {
+        let clock: &'static Clock =
+            Box::leak(Box::new(Clock { timers: Mutex::default(), changed: Condvar::new() }));
+        std::thread::Builder::new()
+            .name("ramie-clock".into())
+            .spawn(move || clock.run())
+            .expect("ramie: no thread for the clock that waits with a time limit need");
+        clock
+    })
+}
+
+/// Starts the clock's thread if there is none yet.
+///
+/// # Panics
+///
+/// If the operating system gives no thread.
+pub(crate) fn ensure_started() {
+    clock();
+}
+
+/// A timer that has been started.
+pub(crate) struct Timer {
+    key: Key,
+}
+
+/// Wakes `fiber` at `deadline`, if nobody has used the ticket by then.
+pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) -> Timer {
+    let clock = clock();
+    let mut timers = clock.lock();
+    let key = (deadline, timers.next_number);
+    timers.next_number += 1;
+    timers.pending.insert(key, Pending { fiber, ticket });
+    let is_first = timers.pending.first_key_value().is_some_and(|(first, _)| *first == key);
+    drop(timers);
+    if is_first {
+        clock.changed.notify_one();
+    }
+    Timer { key }
+}
+
+impl Timer {
+    /// Takes the timer back, if it has not fired.
+    pub(crate) fn cancel(self) {
+        clock().lock().pending.remove(&self.key);
+    }
+}
+
+/// How many timers have been started and have neither fired nor been taken back.
+pub(crate) fn pending_count() -> usize {
+    clock().lock().pending.len()
+}

@@ -1,0 +1,356 @@
+//! What is in a job's block behind the header: extras, and the closure, which makes room for its result.
+//!
+//! The end of a job, in order: its captures are dropped (by the call itself), the result is stored, its
+//! counters are signalled, the handle's waiter is released and the block let go (a result that nobody wants is
+//! dropped before that), and last of all the scope or batch learns that a member has ended.
+
+#![expect(unsafe_code, reason = "type-erased closures in raw blocks")]
+
+use super::header::{JobPtr, JobVtable};
+use super::state::Outcome;
+use super::storage::{self, BLOCK_ALIGN, CLASS_BYTES, CLASS_COUNT};
+use crate::counter::Counter;
+use crate::error::{PanicKind, Payload};
+use crate::counter::group::Group;
+use crate::memory::slots::Caches;
+use crate::sched::worker::Worker;
+use crate::sched::{current, wake};
+use crate::system::core::SystemCore;
+use crate::trace::site::SiteRef;
+use std::alloc::Layout;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::header::JobHeader;
+
+/// What only some jobs have.
+pub(crate) struct Extras {
+    /// Signalled when the job ends. Taken by whoever has claimed it.
+    pub(crate) counters: Cell<CounterList>,
+    /// How many of the counters that the job comes after have not reached zero, plus one while it is
+    /// being submitted. Whoever takes it to zero releases the job.
+    pub(crate) remaining: AtomicU32,
+    /// Keeps the system for the one who releases the job; taken by that one.
+    pub(crate) core: Cell<Option<Arc<SystemCore>>>,
+}
+
+/// A few counters without an allocation, more with one.
+#[derive(Default, Debug)]
+pub(crate) struct CounterList {
+    first: Option<Counter>,
+    second: Option<Counter>,
+    more: Vec<Counter>,
+}
+
+impl CounterList {
+    pub(crate) fn push(&mut self, counter: Counter) {
+        if self.first.is_none() {
+            self.first = Some(counter);
+        } else if self.second.is_none() {
+            self.second = Some(counter);
+        } else {
+            self.more.push(counter);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Counter> {
+        self.first.iter().chain(&self.second).chain(&self.more)
+    }
+}
+
+/// Who will know of a job besides its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Handle,
+    Nobody,
+}
+
+/// All that a job is made from, but for its closure.
+pub(crate) struct NewJob<'a> {
+    pub(crate) caches: &'a Caches,
+    /// The system's index.
+    pub(crate) system: u32,
+    pub(crate) group: *const Group,
+    pub(crate) site: SiteRef,
+    pub(crate) owner: Owner,
+}
+
+/// The closure before the run; the result or the payload of a panic after it, if a handle wants it.
+union Body<F, R> {
+    closure: ManuallyDrop<F>,
+    result: ManuallyDrop<R>,
+    panic: ManuallyDrop<Payload>,
+}
+
+/// The layout and the functions of jobs with closure `F`, result `R`, and extras if `X`.
+struct Typed<F, R, const X: bool>(PhantomData<fn(F) -> R>);
+
+impl<F, R, const X: bool> Typed<F, R, X>
+where
+    F: FnOnce() -> R,
+{
+    const EXTRAS_END: usize = size_of::<JobHeader>() + if X { size_of::<Extras>() } else { 0 };
+    const BODY: Layout = Layout::new::<Body<F, R>>();
+    const OFFSET: usize = Self::EXTRAS_END.next_multiple_of(Self::BODY.align());
+    const INLINE: bool = Self::BODY.align() <= BLOCK_ALIGN
+        && Self::OFFSET + Self::BODY.size() <= CLASS_BYTES[CLASS_COUNT - 1];
+    const END: usize = if Self::INLINE {
+        Self::OFFSET + Self::BODY.size()
+    } else {
+        Self::EXTRAS_END + size_of::<*mut ()>()
+    };
+    const CLASS: usize = {
+        let mut class = 0;
+        while CLASS_BYTES[class] < Self::END {
+            class += 1;
+        }
+        class
+    };
+    const VTABLE: &'static JobVtable = &JobVtable {
+        run: Self::run,
+        discard: Self::discard,
+        take: Self::take,
+        has_extras: X,
+        class: Self::CLASS as u8,
+    };
+
+    /// Puts the closure into the block.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the block, which is of `CLASS`.
+    unsafe fn put(job: JobPtr, closure: F) {
+        let body = if Self::INLINE {
+            job.at(Self::OFFSET)
+        } else {
+            // SAFETY: what is not inline is large or over-aligned, hence not empty.
+            let memory = unsafe { std::alloc::alloc(Self::BODY) };
+            if memory.is_null() {
+                std::alloc::handle_alloc_error(Self::BODY);
+            }
+            // SAFETY: the block has room for a pointer there.
+            unsafe { job.at::<*mut Body<F, R>>(Self::EXTRAS_END).write(memory.cast()) };
+            memory.cast::<Body<F, R>>()
+        };
+        // SAFETY: the place is the caller's, large enough and aligned.
+        unsafe { body.write(Body { closure: ManuallyDrop::new(closure) }) };
+    }
+
+    /// Where the closure or the result is.
+    ///
+    /// # Safety
+    ///
+    /// `put` was called, and `release` was not.
+    #[inline]
+    unsafe fn body(job: JobPtr) -> *mut Body<F, R> {
+        if Self::INLINE {
+            job.at(Self::OFFSET)
+        } else {
+            // SAFETY: `put` has stored the pointer.
+            unsafe { job.at::<*mut Body<F, R>>(Self::EXTRAS_END).read() }
+        }
+    }
+
+    /// Frees the place of a body whose contents have been moved out.
+    ///
+    /// # Safety
+    ///
+    /// As for [`body`](Self::body); it is not used again.
+    #[inline]
+    unsafe fn release(job: JobPtr) {
+        if !Self::INLINE {
+            // SAFETY: `put` has allocated it with this layout.
+            unsafe { std::alloc::dealloc(Self::body(job).cast(), Self::BODY) };
+        }
+    }
+
+    unsafe fn run(job: JobPtr, worker: &'static Worker) {
+        // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
+        let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
+        let fiber = worker.current_fiber();
+        let before = fiber.enter_job(job.header().site());
+        let result = catch_unwind(AssertUnwindSafe(closure));
+        fiber.leave_job(before);
+        // SAFETY: as above; the closure is gone.
+        unsafe { Self::finish(job, worker, result) };
+    }
+
+    unsafe fn discard(job: JobPtr, outcome: Outcome) {
+        let (system, site) = (job.header().system(), job.header().site());
+        // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
+        let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
+        drop_guarded(closure, system, site);
+        // SAFETY: as above; the closure is gone.
+        unsafe {
+            Self::release(job);
+            Self::end(job, None, outcome, false);
+        }
+    }
+
+    /// From the closure's return on.
+    unsafe fn finish(job: JobPtr, worker: &'static Worker, result: Result<R, Payload>) {
+        let header = job.header();
+        let outcome = if result.is_ok() { Outcome::Returned } else { Outcome::Panicked };
+        let kept = !header.state.result_is_unwanted();
+        if kept {
+            // SAFETY: the body is the runner's until the job is complete, and empty.
+            let body = unsafe { &mut *Self::body(job) };
+            match result {
+                Ok(value) => body.result = ManuallyDrop::new(value),
+                Err(payload) => body.panic = ManuallyDrop::new(payload),
+            }
+        } else {
+            // SAFETY: the closure was moved out and nothing was put in.
+            unsafe { Self::release(job) };
+            Self::drop_unwanted(job, result);
+        }
+        // SAFETY: the caller has claimed and run the job.
+        unsafe { Self::end(job, Some(worker), outcome, kept) };
+    }
+
+    /// Everything after the result: counters, handle, block, group. `worker` is the one that has run the job.
+    unsafe fn end(job: JobPtr, worker: Option<&'static Worker>, outcome: Outcome, mut kept: bool) {
+        let header = job.header();
+        let group = header.group();
+        if X {
+            if let Some(extras) = job.extras() {
+                for counter in extras.counters.take().iter() {
+                    counter.signal();
+                }
+            }
+        }
+        if outcome == Outcome::Abandoned {
+            // SAFETY: the group is alive until this member has been released, below.
+            if let Some(group) = unsafe { group.as_ref() } {
+                group.note_abandoned();
+            }
+        }
+        let completed = loop {
+            if let Some(completed) = header.state.complete(outcome, kept) {
+                break completed;
+            }
+            // The handle was dropped at the last moment.
+            kept = false;
+            // SAFETY: still the runner's; `finish` has put a result there.
+            let result = unsafe { Self::move_out(job, outcome) };
+            Self::drop_unwanted(job, result);
+        };
+        if completed.free {
+            // SAFETY: the state says so, and what was in the block has been moved out.
+            unsafe {
+                match worker {
+                    Some(worker) => storage::free(worker.caches(), job),
+                    None => current::with_caches(|caches| storage::free(caches, job)),
+                }
+            }
+        }
+        wake::wake_id(completed.waiter);
+        if !group.is_null() {
+            match worker {
+                Some(worker) => worker.earn_credit(group),
+                // SAFETY: this was a member of the group, which waits for it.
+                None => unsafe { Group::release(group, 1) },
+            }
+        }
+    }
+
+    /// Moves the result out and frees its place.
+    ///
+    /// # Safety
+    ///
+    /// The job ended with `outcome`, its result was kept, and the caller owns it.
+    unsafe fn move_out(job: JobPtr, outcome: Outcome) -> Result<R, Payload> {
+        // SAFETY: promised by the caller; `finish` wrote the field that belongs to the outcome.
+        unsafe {
+            let body = &mut *Self::body(job);
+            let result = if outcome == Outcome::Returned {
+                Ok(ManuallyDrop::take(&mut body.result))
+            } else {
+                Err(ManuallyDrop::take(&mut body.panic))
+            };
+            Self::release(job);
+            result
+        }
+    }
+
+    unsafe fn take(job: JobPtr, outcome: Outcome, out: *mut ()) {
+        // SAFETY: promised by the caller: `out` has room for a `Result<R, Payload>`.
+        unsafe { out.cast::<Result<R, Payload>>().write(Self::move_out(job, outcome)) };
+    }
+
+    /// Nobody will ask for this result.
+    fn drop_unwanted(job: JobPtr, result: Result<R, Payload>) {
+        let header = job.header();
+        match result {
+            Ok(value) => drop_guarded(value, header.system(), header.site()),
+            Err(payload) => {
+                // SAFETY: the group is alive until this member has been released.
+                match unsafe { header.group().as_ref() } {
+                    Some(group) => group.take_panic(payload, header.system(), header.site()),
+                    None => crate::system::report_panic(
+                        header.system(),
+                        PanicKind::DetachedJob,
+                        header.site(),
+                        payload,
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Drops a user's value; a panic in its destructor goes to `on_panic`.
+pub(crate) fn drop_guarded<T>(value: T, system: u32, site: SiteRef) {
+    if std::mem::needs_drop::<T>() {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+            crate::system::report_panic(system, PanicKind::Destructor, site, payload);
+        }
+    }
+}
+
+/// Puts a job into a block. It is pending and in no queue yet.
+///
+/// # Safety
+///
+/// What `closure` and its result borrow stays valid until the job has ended; both may be dropped on, and the
+/// closure called on, another thread.
+#[inline]
+pub(crate) unsafe fn create<F, R>(new: &NewJob<'_>, closure: F) -> JobPtr
+where
+    F: FnOnce() -> R,
+{
+    let job = storage::alloc(new.caches, Typed::<F, R, false>::CLASS);
+    // SAFETY: the block was just allocated, with the right class.
+    unsafe { Typed::<F, R, false>::put(job, closure) };
+    job.header().fill(Typed::<F, R, false>::VTABLE, new.system, new.group, new.site);
+    job.header().state.submit(new.owner == Owner::Nobody, false);
+    job
+}
+
+/// As [`create`], with extras; held back if it comes after counters.
+///
+/// # Safety
+///
+/// As for [`create`].
+pub(crate) unsafe fn create_with_extras<F, R>(new: &NewJob<'_>, extras: Extras, held: bool, closure: F) -> JobPtr
+where
+    F: FnOnce() -> R,
+{
+    let job = storage::alloc(new.caches, Typed::<F, R, true>::CLASS);
+    // SAFETY: the block was just allocated, with the right class; extras follow the header.
+    unsafe {
+        job.at::<Extras>(size_of::<JobHeader>()).write(extras);
+        Typed::<F, R, true>::put(job, closure);
+    }
+    job.header().fill(Typed::<F, R, true>::VTABLE, new.system, new.group, new.site);
+    job.header().state.submit(new.owner == Owner::Nobody, held);
+    job
+}

@@ -1,0 +1,313 @@
+//! Submitting jobs: the one path by which every job in a block comes into being.
+
+#![expect(unsafe_code, reason = "publishes type-erased jobs")]
+
+use super::body::{self, CounterList, Extras, NewJob, Owner};
+use super::handle::{JobHandle, RawHandle};
+use super::header::{self, JobPtr};
+use super::state::{Outcome, Popped};
+use crate::Counter;
+use crate::counter::group::Group;
+use crate::counter::{AfterCounters, Link};
+use crate::memory::slots::Caches;
+use crate::sched::current;
+use crate::sched::worker::Worker;
+use crate::system::core::SystemCore;
+use crate::trace::site::SiteRef;
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::AtomicU32;
+
+/// A job that is being set up; made by [`JobSystem::job`](crate::JobSystem::job).
+///
+/// # Examples
+///
+/// ```
+/// let system = ramie::JobSystem::builder().workers(2).build()?;
+/// let loaded = ramie::Counter::new(0);
+/// for name in ["mesh", "texture"] {
+///     system.job().name("load").counter(&loaded).detach(move || assert!(!name.is_empty()));
+/// }
+/// let ready = system.job().name("link").after(&loaded).spawn(|| "all loaded");
+/// assert_eq!(ready.join()?, "all loaded");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a job is spawned by `spawn` or `detach`"]
+pub struct JobBuilder<'system> {
+    spec: JobSpec<'system>,
+}
+
+impl<'system> JobBuilder<'system> {
+    pub(crate) fn new(spec: JobSpec<'system>) -> Self {
+        Self { spec }
+    }
+
+    /// Names the job in dumps, traces and messages. The first use of a name at a place allocates a few bytes
+    /// for good.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.spec.set_name(name);
+        self
+    }
+
+    /// Adds 1 to the counter when the job is spawned, and signals it however the job ends: by
+    /// returning, by a panic, cancelled or abandoned. May be repeated.
+    pub fn counter(mut self, counter: &Counter) -> Self {
+        self.spec.add_counter(counter);
+        self
+    }
+
+    /// Holds the job back until the counter is zero; repeated, until each has been zero since it was spawned.
+    pub fn after(mut self, counter: &Counter) -> Self {
+        self.spec.add_after(counter);
+        self
+    }
+
+    /// Spawns the job.
+    pub fn spawn<F, T>(self, f: F) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: the closure and its result are 'static and Send.
+        JobHandle::new(unsafe { self.spec.spawn(f) })
+    }
+
+    /// Spawns the job without a handle. A panic of it goes to [`on_panic`](crate::Builder::on_panic).
+    pub fn detach<F>(self, f: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        // SAFETY: as above.
+        unsafe { self.spec.detach(f) };
+    }
+}
+
+impl fmt::Debug for JobBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobBuilder").field("name", &self.spec.name).finish_non_exhaustive()
+    }
+}
+
+/// All that can be said of a job before it has a closure.
+pub(crate) struct JobSpec<'system> {
+    core: &'system SystemCore,
+    location: &'static Location<'static>,
+    name: Option<&'static str>,
+    group: *const Group,
+    counters: CounterList,
+    after: CounterList,
+}
+
+impl<'system> JobSpec<'system> {
+    #[inline]
+    pub(crate) fn new(core: &'system SystemCore, location: &'static Location<'static>) -> Self {
+        Self {
+            core,
+            location,
+            name: None,
+            group: ptr::null(),
+            counters: CounterList::default(),
+            after: CounterList::default(),
+        }
+    }
+
+    /// The job will be a member of `group`, which the caller keeps until its count is zero.
+    #[inline]
+    pub(crate) fn member_of(mut self, group: &Group) -> Self {
+        self.group = group;
+        self
+    }
+
+    pub(crate) fn set_name(&mut self, name: &'static str) {
+        self.name = Some(name);
+    }
+
+    pub(crate) fn add_counter(&mut self, counter: &Counter) {
+        self.counters.push(counter.clone());
+    }
+
+    pub(crate) fn add_after(&mut self, counter: &Counter) {
+        self.after.push(counter.clone());
+    }
+
+    /// # Safety
+    ///
+    /// What `f` and its result borrow outlives the job; both may be used on other threads.
+    #[inline]
+    pub(crate) unsafe fn spawn<F, T>(self, f: F) -> RawHandle<T>
+    where
+        F: FnOnce() -> T,
+    {
+        // SAFETY: promised by the caller; the job is created with a handle.
+        unsafe { RawHandle::new(self.submit(Owner::Handle, f)) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`spawn`](Self::spawn).
+    #[inline]
+    pub(crate) unsafe fn detach<F>(self, f: F)
+    where
+        F: FnOnce(),
+    {
+        // SAFETY: promised by the caller.
+        unsafe { self.submit(Owner::Nobody, f) };
+    }
+
+    #[inline]
+    unsafe fn submit<F, T>(self, owner: Owner, f: F) -> JobPtr
+    where
+        F: FnOnce() -> T,
+    {
+        let worker = current::worker();
+        match worker.filter(|worker| worker.belongs_to(self.core)) {
+            // SAFETY: promised by the caller of `spawn` or `detach`.
+            Some(own) if own.in_fiber() => unsafe { self.submit_inside(own, owner, f) },
+            // SAFETY: as above.
+            _ => unsafe { self.submit_outside(worker, owner, f) },
+        }
+    }
+
+    /// From one of the system's own jobs.
+    #[inline]
+    unsafe fn submit_inside<F, T>(self, worker: &'static Worker, owner: Owner, f: F) -> JobPtr
+    where
+        F: FnOnce() -> T,
+    {
+        let core = self.core;
+        if !self.group.is_null() {
+            // SAFETY: the caller of `member_of` keeps the group.
+            worker.spend_credit(unsafe { &*self.group });
+        }
+        worker.count_submitted(1);
+        if self.is_plain() {
+            let new = self.new_job(worker.caches(), owner, SiteRef::unnamed(self.location));
+            // SAFETY: promised by the caller.
+            let job = unsafe { body::create::<F, T>(&new, f) };
+            worker.push(job.into());
+            return job;
+        }
+        // SAFETY: promised by the caller.
+        unsafe { self.submit_special(core, worker.caches(), owner, f, true, |job| worker.push(job.into())) }
+    }
+
+    /// From any other thread, or a job of another system.
+    #[cold]
+    unsafe fn submit_outside<F, T>(self, worker: Option<&Worker>, owner: Owner, f: F) -> JobPtr
+    where
+        F: FnOnce() -> T,
+    {
+        let core = self.core;
+        if !self.group.is_null() {
+            // SAFETY: the caller of `member_of` keeps the group.
+            unsafe { &*self.group }.add_member(worker);
+        }
+        let accepted = core.begin_submission();
+        current::with_caches(|caches| {
+            let enqueue = |job: JobPtr| if accepted { core.inject(job) } else { refuse(job) };
+            if self.is_plain() {
+                let new = self.new_job(caches, owner, SiteRef::unnamed(self.location));
+                // SAFETY: promised by the caller.
+                let job = unsafe { body::create::<F, T>(&new, f) };
+                enqueue(job);
+                return job;
+            }
+            // SAFETY: promised by the caller.
+            unsafe { self.submit_special(core, caches, owner, f, accepted, enqueue) }
+        })
+    }
+
+    fn is_plain(&self) -> bool {
+        self.name.is_none() && self.counters.is_empty() && self.after.is_empty()
+    }
+
+    fn new_job<'a>(&self, caches: &'a Caches, owner: Owner, site: SiteRef) -> NewJob<'a> {
+        NewJob { caches, system: self.core.index, group: self.group, site, owner }
+    }
+
+    /// A job with a name, counters, or counters to come after.
+    unsafe fn submit_special<F, T>(
+        self,
+        core: &SystemCore,
+        caches: &Caches,
+        owner: Owner,
+        f: F,
+        accepted: bool,
+        enqueue: impl FnOnce(JobPtr),
+    ) -> JobPtr
+    where
+        F: FnOnce() -> T,
+    {
+        let site = match self.name {
+            Some(name) => SiteRef::named(self.location, name),
+            None => SiteRef::unnamed(self.location),
+        };
+        let new = self.new_job(caches, owner, site);
+        if self.counters.is_empty() && self.after.is_empty() {
+            // SAFETY: promised by the caller of `spawn` or `detach`.
+            let job = unsafe { body::create::<F, T>(&new, f) };
+            enqueue(job);
+            return job;
+        }
+        for counter in self.counters.iter() {
+            counter.add(1);
+        }
+        let held = accepted && !self.after.is_empty();
+        let extras = Extras {
+            counters: Cell::new(self.counters),
+            remaining: AtomicU32::new(1),
+            core: Cell::new(if held { Some(core.shared()) } else { None }),
+        };
+        // SAFETY: as above.
+        let job = unsafe { body::create_with_extras::<F, T>(&new, extras, held, f) };
+        if held {
+            // SAFETY: just created, held.
+            unsafe { hold(core, job, self.after.iter()) };
+        } else {
+            enqueue(job);
+        }
+        job
+    }
+
+    /// Spawns a job that comes after `counters`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`spawn`](Self::spawn).
+    pub(crate) unsafe fn spawn_after<F, T>(mut self, counters: &(impl AfterCounters + ?Sized), f: F) -> RawHandle<T>
+    where
+        F: FnOnce() -> T,
+    {
+        counters.each(&mut |counter| self.add_after(counter));
+        // SAFETY: promised by the caller.
+        unsafe { self.spawn(f) }
+    }
+}
+
+/// Links a held job to its counters.
+///
+/// # Safety
+///
+/// `job` was just created, held.
+unsafe fn hold<'a>(core: &SystemCore, job: JobPtr, counters: impl Iterator<Item = &'a Counter>) {
+    let state = &job.header().state;
+    let seen = state.snapshot();
+    // SAFETY: promised by the caller.
+    unsafe { Link::hold(job, counters) };
+    // LIVENESS: a shutdown that abandons looks at all blocks, but may have passed this one before. The
+    // snapshot's generation keeps this from touching a successor if the job is long gone.
+    if !core.starts_jobs() {
+        core.abandon_seen(job, seen);
+    }
+}
+
+/// Drops a job that its system does not accept any more.
+fn refuse(job: JobPtr) {
+    match job.header().state.pop() {
+        // SAFETY: nobody else has seen the job, and popping has claimed it.
+        Popped::Yours => unsafe { header::discard(job, Outcome::Abandoned) },
+        Popped::Stale | Popped::StaleFree => unreachable!("the job was never queued"),
+    }
+}

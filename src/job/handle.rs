@@ -1,0 +1,277 @@
+//! Handles: the way to a job's result.
+
+#![expect(unsafe_code, reason = "takes results out of type-erased blocks")]
+
+use super::header::{JobPtr, JobRef};
+use super::state::{Look, Outcome};
+use super::{body, storage};
+use crate::error::{PanicKind, Payload, fiber_limit, message_of};
+use crate::fiber::WaitKind;
+use crate::sched::current;
+use crate::sched::wait::{self, AtLimit, FiberLimit, WaitFor};
+use crate::sched::worker::Worker;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::panic::{Location, resume_unwind};
+
+/// Why a job gave no result.
+#[non_exhaustive]
+pub enum JobError {
+    /// It panicked, with this payload.
+    Panicked(Box<dyn std::any::Any + Send + 'static>),
+    /// It was [cancelled](JobHandle::cancel) before it was started.
+    Cancelled,
+    /// Its system was shut down, or the counters that it came after were dropped.
+    Abandoned,
+}
+
+impl JobError {
+    /// Goes on with the panic of the job; panics with a message for the other errors.
+    #[track_caller]
+    pub fn resume(self) -> ! {
+        match self {
+            JobError::Panicked(payload) => resume_unwind(payload),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+impl fmt::Debug for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobError::Panicked(payload) => {
+                f.debug_tuple("Panicked").field(&message_of(&**payload).unwrap_or("..")).finish()
+            }
+            JobError::Cancelled => f.write_str("Cancelled"),
+            JobError::Abandoned => f.write_str("Abandoned"),
+        }
+    }
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobError::Panicked(payload) => match message_of(&**payload) {
+                Some(message) => write!(f, "the job panicked: {message}"),
+                None => f.write_str("the job panicked"),
+            },
+            JobError::Cancelled => f.write_str("the job was cancelled before it was started"),
+            JobError::Abandoned => f.write_str(
+                "the job was abandoned: its system was shut down, or a counter that it came after was dropped",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for JobError {}
+
+/// The way to the result of a job. Dropping it detaches the job, which runs on.
+///
+/// A handle may outlive its system.
+pub struct JobHandle<T> {
+    raw: RawHandle<T>,
+}
+
+impl<T> JobHandle<T> {
+    pub(crate) fn new(raw: RawHandle<T>) -> Self {
+        Self { raw }
+    }
+
+    /// Waits for the job and gives its result.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError`] if the job panicked, was [cancelled](Self::cancel), or was abandoned.
+    ///
+    /// # Suspends
+    ///
+    /// Inside a job, unless the result is there, or the job has not been started and can run in place.
+    /// Elsewhere, and while the thread unwinds, it blocks the thread.
+    ///
+    /// # Panics
+    ///
+    /// With `FiberLimit` if it had to suspend the last fiber of this worker and no other can be made.
+    #[track_caller]
+    pub fn join(self) -> Result<T, JobError> {
+        self.raw.join(Location::caller())
+    }
+
+    /// Whether [`join`](Self::join) would return at once.
+    pub fn is_finished(&self) -> bool {
+        self.raw.is_finished()
+    }
+
+    /// Drops the job if it has not been started; whether that was so. Then [`join`](Self::join) says
+    /// [`JobError::Cancelled`]; otherwise nothing changes.
+    pub fn cancel(&self) -> bool {
+        self.raw.cancel()
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+impl<T> std::panic::UnwindSafe for JobHandle<T> {}
+impl<T> std::panic::RefUnwindSafe for JobHandle<T> {}
+
+/// A handle without a lifetime. Owns the handle's share of the job's block.
+pub(crate) struct RawHandle<T> {
+    job: JobPtr,
+    marker: PhantomData<T>,
+}
+
+impl<T> RawHandle<T> {
+    /// # Safety
+    ///
+    /// The job was created with a handle for its owner, this is it, and its result is a `T`.
+    pub(crate) unsafe fn new(job: JobPtr) -> Self {
+        Self { job, marker: PhantomData }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.job.header().state.look(), Look::Done(_))
+    }
+
+    pub(crate) fn cancel(&self) -> bool {
+        let header = self.job.header();
+        let Some(claimed) = header.state.claim() else { return false };
+        let system = header.system();
+        // SAFETY: claimed above.
+        unsafe { super::header::discard(self.job, Outcome::Cancelled) };
+        if claimed.held {
+            // No queue has an entry of it that would be counted.
+            crate::system::count_finished_elsewhere(system);
+        }
+        true
+    }
+
+    #[track_caller]
+    pub(crate) fn join(self, site: &'static Location<'static>) -> Result<T, JobError> {
+        match self.join_at_limit(site, AtLimit::Refuse) {
+            Ok(result) => result,
+            Err(FiberLimit) => fiber_limit("joining a handle"),
+        }
+    }
+
+    /// As [`join`](Self::join), and never panics: at the limit of fibers it serves wakes.
+    pub(crate) fn join_unfailing(self, site: &'static Location<'static>) -> Result<T, JobError> {
+        match self.join_at_limit(site, AtLimit::ServeWakes) {
+            Ok(result) => result,
+            Err(FiberLimit) => unreachable!("a wait that serves wakes is never refused"),
+        }
+    }
+
+    fn join_at_limit(
+        self,
+        site: &'static Location<'static>,
+        at_limit: AtLimit,
+    ) -> Result<Result<T, JobError>, FiberLimit> {
+        let state = &self.job.header().state;
+        loop {
+            match state.look() {
+                Look::Done(outcome) => return Ok(self.into_result(outcome)),
+                Look::Pending if self.run_in_place() => continue,
+                Look::Pending | Look::Running => {}
+            }
+            let what = WaitFor { kind: WaitKind::Handle, object: u64::from(self.job.header().node.id()), site };
+            wait::wait(what, at_limit, |node| state.set_waiter(node.id()))?;
+        }
+    }
+
+    /// Runs the job here if it has not been started; whether it did. No other job may run in place: it could
+    /// bury this one's waiter.
+    fn run_in_place(&self) -> bool {
+        let header = self.job.header();
+        let Some(worker) = current::worker().filter(|worker| {
+            worker.in_fiber()
+                && worker.system().index == header.system()
+                && worker.system().starts_jobs()
+                && !std::thread::panicking()
+        }) else {
+            return false;
+        };
+        let entry = JobRef::from(self.job);
+        if worker.pop_if_newest(entry) {
+            worker.run_job(entry);
+            return true;
+        }
+        if !header.state.claim_queued() {
+            return false;
+        }
+        self.run_claimed(worker);
+        true
+    }
+
+    fn run_claimed(&self, worker: &'static Worker) {
+        let header = self.job.header();
+        worker.flush_credit_but(header.group());
+        let vtable = header.vtable().expect("a pending job has a vtable");
+        // SAFETY: claimed by the caller; the queue's entry is stale from now on.
+        unsafe { (vtable.run)(self.job, worker) };
+    }
+
+    fn into_result(self, outcome: Outcome) -> Result<T, JobError> {
+        match outcome {
+            Outcome::Cancelled => Err(JobError::Cancelled),
+            // The job may still run, so the handle is dropped in the ordinary way.
+            Outcome::Abandoned => Err(JobError::Abandoned),
+            Outcome::Returned | Outcome::Panicked => {
+                let job = self.job;
+                std::mem::forget(self);
+                // SAFETY: the job is done with a kept result, and the handle is gone.
+                unsafe { Self::take(job, outcome) }.map_err(JobError::Panicked)
+            }
+        }
+    }
+
+    /// Moves the result out and gives up the handle's share.
+    ///
+    /// # Safety
+    ///
+    /// The job is done, with this outcome and a kept result; the caller owned the handle.
+    unsafe fn take(job: JobPtr, outcome: Outcome) -> Result<T, Payload> {
+        let vtable = job.header().vtable().expect("a job has a vtable");
+        let mut result = MaybeUninit::<Result<T, Payload>>::uninit();
+        // SAFETY: promised by the caller; `new`'s caller has vouched for the type.
+        let result = unsafe {
+            (vtable.take)(job, outcome, result.as_mut_ptr().cast());
+            result.assume_init()
+        };
+        Self::let_go(job);
+        result
+    }
+
+    fn let_go(job: JobPtr) {
+        if job.header().state.let_go() {
+            // SAFETY: the state says so, and the result was taken.
+            current::with_caches(|caches| unsafe { storage::free(caches, job) });
+        }
+    }
+}
+
+impl<T> Drop for RawHandle<T> {
+    fn drop(&mut self) {
+        let header = self.job.header();
+        if header.state.detach_unfinished() {
+            return;
+        }
+        let (system, site, group) = (header.system(), header.site(), header.group());
+        let Look::Done(outcome) = header.state.look() else { unreachable!("it was done") };
+        if matches!(outcome, Outcome::Cancelled | Outcome::Abandoned) {
+            return Self::let_go(self.job);
+        }
+        // SAFETY: done, with a kept result; the handle is being dropped.
+        match unsafe { Self::take(self.job, outcome) } {
+            Ok(value) => body::drop_guarded(value, system, site),
+            // SAFETY: a member's handle does not outlive its group: 'scope ends after the handle.
+            Err(payload) => match unsafe { group.as_ref() } {
+                Some(group) => group.take_panic(payload, system, site),
+                None => crate::system::report_panic(system, PanicKind::DetachedJob, site, payload),
+            },
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The header that every job in a block begins with, and the two kinds of pointers to jobs.
+//!
+//! ```text
+//!   0        16      24       32       40        48
+//!   +--------+-------+--------+--------+---------+----------------------------------+
+//!   |  node  | state | vtable | group  |  site   |  extras, if any; closure/result  |
+//!   +--------+-------+--------+--------+---------+----------------------------------+
+//! ```
+
+#![expect(unsafe_code, reason = "type-erased jobs")]
+
+use super::body::Extras;
+use super::stack_job::StackJob;
+use super::state::{JobState, Outcome, Popped};
+use crate::memory::node::Node;
+use crate::counter::group::Group;
+use crate::sched::worker::Worker;
+use crate::system::core::SystemCore;
+use crate::trace::site::SiteRef;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// What a type-erased job can do. Each function is called at most once per job, by whoever has claimed it.
+pub(crate) struct JobVtable {
+    /// Runs the closure and everything that follows from its end.
+    pub(crate) run: unsafe fn(JobPtr, &'static Worker),
+    /// Drops the closure and ends the job as cancelled or abandoned.
+    pub(crate) discard: unsafe fn(JobPtr, Outcome),
+    /// Moves the result or the payload out, into a `Result` of the right type, and frees its place.
+    pub(crate) take: unsafe fn(JobPtr, Outcome, *mut ()),
+    pub(crate) has_extras: bool,
+    /// Which size class the block is of.
+    pub(crate) class: u8,
+}
+
+/// See the [module](self).
+#[repr(C)]
+pub(crate) struct JobHeader {
+    /// Its `aux` is the index of the job's system.
+    pub(crate) node: Node,
+    pub(crate) state: JobState,
+    /// Set at submission. Atomic because dumps and abandoning shutdowns look at every block.
+    vtable: AtomicPtr<JobVtable>,
+    /// The scope or batch that the job is a member of, or null.
+    group: AtomicPtr<Group>,
+    /// Where the job was spawned, and its name; see `trace/site.rs`.
+    site: AtomicPtr<()>,
+}
+
+const _: () = assert!(size_of::<JobHeader>() == 48);
+
+impl JobHeader {
+    pub(crate) fn vacant(node: Node) -> Self {
+        Self {
+            node,
+            state: JobState::free(),
+            vtable: AtomicPtr::new(ptr::null_mut()),
+            group: AtomicPtr::new(ptr::null_mut()),
+            site: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    pub(crate) fn fill(
+        &self,
+        vtable: &'static JobVtable,
+        system: u32,
+        group: *const Group,
+        site: SiteRef,
+    ) {
+        self.node.aux.store(system, std::sync::atomic::Ordering::Relaxed);
+        self.vtable.store(ptr::from_ref(vtable).cast_mut(), Ordering::Relaxed);
+        self.group.store(group.cast_mut(), Ordering::Relaxed);
+        self.site.store(site.into_raw(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn system(&self) -> u32 {
+        self.node.aux.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn group(&self) -> *const Group {
+        self.group.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn site(&self) -> SiteRef {
+        // SAFETY: only `fill` stores there, after the block was made with null.
+        unsafe { SiteRef::from_raw(self.site.load(Ordering::Relaxed)) }
+    }
+
+    pub(crate) fn vtable(&self) -> Option<&'static JobVtable> {
+        // SAFETY: null or a static.
+        unsafe { self.vtable.load(Ordering::Relaxed).as_ref() }
+    }
+}
+
+/// A pointer to a job in its block. Reaches over the whole block; says nothing about who may use what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct JobPtr(NonNull<JobHeader>);
+
+// SAFETY: headers are shared by design; what else is in the block is used by whoever owns the job.
+unsafe impl Send for JobPtr {}
+// SAFETY: as above.
+unsafe impl Sync for JobPtr {}
+
+impl JobPtr {
+    pub(crate) fn new(header: NonNull<JobHeader>) -> Self {
+        Self(header)
+    }
+
+    /// # Safety
+    ///
+    /// `node` is the first field of a job's header in its slot.
+    #[inline]
+    pub(crate) unsafe fn from_node(node: *mut Node) -> Self {
+        // SAFETY: promised by the caller.
+        Self(unsafe { NonNull::new_unchecked(node.cast()) })
+    }
+
+    #[inline]
+    pub(crate) fn node_ptr(self) -> *mut Node {
+        self.0.as_ptr().cast()
+    }
+
+    #[inline]
+    pub(crate) fn header(self) -> &'static JobHeader {
+        // SAFETY: blocks live for ever, and headers change through atomics only.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The address `offset_bytes` into the block.
+    #[inline]
+    pub(crate) fn at<T>(self, offset_bytes: usize) -> *mut T {
+        // SAFETY: callers stay inside the block's class.
+        unsafe { self.0.as_ptr().cast::<u8>().add(offset_bytes).cast() }
+    }
+
+    /// The job's extras, if it was built with some.
+    pub(crate) fn extras(self) -> Option<&'static Extras> {
+        if self.header().vtable()?.has_extras {
+            // SAFETY: jobs with extras have them right behind the header, initialised before submission; their
+            // fields that change are atomic.
+            Some(unsafe { &*self.at::<Extras>(size_of::<JobHeader>()) })
+        } else {
+            None
+        }
+    }
+
+    /// Deals with an entry that this thread took out of a queue: runs the job if it is still pending.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the queue entry.
+    #[inline]
+    pub(crate) unsafe fn run_entry(self, worker: &'static Worker) {
+        match self.header().state.pop() {
+            // SAFETY: popping made this thread the one to run or discard the job.
+            Popped::Yours => unsafe { self.run_claimed(worker) },
+            Popped::Stale => {}
+            // SAFETY: the state says that nobody refers to the block.
+            Popped::StaleFree => unsafe { super::storage::free(worker.caches(), self) },
+        }
+        worker.count_finished();
+    }
+
+    #[inline]
+    unsafe fn run_claimed(self, worker: &'static Worker) {
+        let header = self.header();
+        let Some(vtable) = header.vtable() else { unreachable!("a pending job has a vtable") };
+        worker.flush_credit_but(header.group());
+        if worker.system().starts_jobs() {
+            // SAFETY: promised by the caller: this thread has claimed the job.
+            unsafe { (vtable.run)(self, worker) };
+        } else {
+            // SAFETY: as above.
+            unsafe { (vtable.discard)(self, Outcome::Abandoned) };
+        }
+    }
+}
+
+/// What stands in a deque: a job in its block, or one half of a `join` on the stack of its waiter.
+///
+/// The lowest bit tells them apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct JobRef(NonNull<()>);
+
+const STACK_TAG: usize = 1;
+
+impl From<JobPtr> for JobRef {
+    #[inline]
+    fn from(job: JobPtr) -> Self {
+        JobRef(job.0.cast())
+    }
+}
+
+impl JobRef {
+    /// # Safety
+    ///
+    /// `job` stays where it is until its latch is released, or the entry is taken back.
+    #[inline]
+    pub(crate) unsafe fn from_stack(job: NonNull<StackJob>) -> Self {
+        // SAFETY: setting the lowest bit of an aligned, non-null address keeps it non-null.
+        JobRef(unsafe { NonNull::new_unchecked(job.as_ptr().map_addr(|addr| addr | STACK_TAG).cast()) })
+    }
+
+    #[inline]
+    pub(crate) fn into_raw(self) -> *mut () {
+        self.0.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// `raw` came from [`into_raw`](Self::into_raw).
+    #[inline]
+    pub(crate) unsafe fn from_raw(raw: *mut ()) -> Self {
+        // SAFETY: promised by the caller.
+        JobRef(unsafe { NonNull::new_unchecked(raw) })
+    }
+
+    #[inline]
+    fn is_stack(self) -> bool {
+        self.0.as_ptr().addr() & STACK_TAG != 0
+    }
+
+    /// The job in a block, if it is one.
+    #[inline]
+    pub(crate) fn as_block(self) -> Option<JobPtr> {
+        if self.is_stack() { None } else { Some(JobPtr(self.0.cast())) }
+    }
+
+    /// Runs an entry that was taken out of a queue.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the entry.
+    #[inline]
+    pub(crate) unsafe fn run(self, worker: &'static Worker) {
+        if self.is_stack() {
+            worker.flush_credit();
+            let job = self.0.as_ptr().map_addr(|addr| addr & !STACK_TAG).cast::<StackJob>();
+            // SAFETY: the entry is owned by this thread, so the job is still there and not started.
+            unsafe { StackJob::execute(job, worker) };
+        } else {
+            // SAFETY: promised by the caller.
+            unsafe { JobPtr(self.0.cast()).run_entry(worker) };
+        }
+    }
+}
+
+/// Ends a claimed job that will not run.
+///
+/// # Safety
+///
+/// The caller has claimed the job, and tells `outcome` to whoever asks.
+pub(crate) unsafe fn discard(job: JobPtr, outcome: Outcome) {
+    let Some(vtable) = job.header().vtable() else { unreachable!("a claimed job has a vtable") };
+    // SAFETY: promised by the caller.
+    unsafe { (vtable.discard)(job, outcome) };
+}
+
+/// Makes a job known to its system's workers.
+///
+/// # Safety
+///
+/// The caller owns the job's one queue entry.
+pub(crate) unsafe fn enqueue(job: JobPtr, core: &SystemCore) {
+    match crate::sched::current::worker() {
+        Some(worker) if worker.belongs_to(core) => worker.push(job.into()),
+        _ => core.inject(job),
+    }
+}

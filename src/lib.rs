@@ -1,0 +1,69 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the protocols are built for models"))]
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "x86",
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "riscv32",
+    target_arch = "powerpc64",
+    target_arch = "loongarch64"
+)))]
+compile_error!("ramie switches stacks with corosensei, which does not support this architecture");
+#[cfg(not(any(unix, windows)))]
+compile_error!("ramie needs an operating system with threads and guard pages: Unix or Windows");
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("ramie packs pointers and counts into 64-bit words and is built for 64-bit targets only");
+
+mod counter;
+mod fiber;
+mod job;
+mod memory;
+mod primitives;
+mod sched;
+mod sys;
+
+#[cfg(not(loom))]
+mod batch;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod free;
+#[cfg(not(loom))]
+mod interop;
+#[cfg(not(loom))]
+mod join;
+#[cfg(not(loom))]
+mod parallel;
+#[cfg(not(loom))]
+mod scope;
+#[cfg(not(loom))]
+mod system;
+#[cfg(not(loom))]
+mod trace;
+
+#[cfg(not(loom))]
+pub use crate::{
+    batch::{BatchHandle, spawn_batch},
+    config::Builder,
+    counter::{AfterCounters, Counter, CounterGuard},
+    error::{BuildError, PanicKind, PanicReport, ShutdownError, TimedOut},
+    free::{broadcast, current_worker, in_job, spawn, spawn_after, yield_now},
+    job::{JobBuilder, JobError, JobHandle},
+    join::join,
+    parallel::{
+        Identity, IntoPar, Par, ParChunks, ParChunksMut, ParRange, ParSlice, ParSliceMut, ParSource, Partition,
+        par, par_chunks, par_chunks_mut,
+    },
+    scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
+    system::{Drain, JobSystem, Report},
+    trace::{
+        dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
+        stall::{StallKind, StallReport},
+        stats::Stats,
+    },
+};

@@ -1,0 +1,91 @@
+//! The one module that decides where atomics, locks and fences come from.
+//!
+//! Everything else imports them from here, so that the same protocol code runs on the standard
+//! library, under loom (`--cfg loom`: the protocol words alone, see `lib.rs`) and under shuttle
+//! (`--cfg shuttle`: the whole scheduler on thread-backed fibers).
+//!
+//! It also holds the *asymmetric fence*: a pair of barriers of which one side is nearly free. Pushing
+//! a job must be ordered before looking at who sleeps, and going to sleep before looking for jobs
+//! (`sched/README.md`). Pushing happens a hundred million times a second and going to sleep a few thousand
+//! times, so the pusher uses [`light_fence`] and the sleeper [`heavy_fence`], which on Linux makes
+//! every running thread of the process execute a full barrier (`membarrier(2)`).
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+/// Locks `mutex`, whether or not a holder panicked.
+///
+/// Every critical section of ramie either leaves its data consistent at each step or runs no user
+/// code, so poisoning carries no information here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Tells the processor (or the model checker) that this is a busy wait.
+#[inline]
+pub(crate) fn spin_loop() {
+    #[cfg(loom)]
+    loom::hint::spin_loop();
+    #[cfg(shuttle)]
+    shuttle::hint::spin_loop();
+    #[cfg(not(any(loom, shuttle)))]
+    std::hint::spin_loop();
+}
+
+/// Lets other threads run.
+pub(crate) fn yield_thread() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+    #[cfg(not(any(loom, shuttle)))]
+    std::thread::yield_now();
+}
+
+/// The pusher's side of the asymmetric fence; orders its earlier stores before its later loads as
+/// seen by a thread that executes [`heavy_fence`].
+///
+/// `asymmetric` is [`asymmetric_fences_available`]'s answer, passed in because callers keep it on a
+/// cache line that they read anyway.
+#[inline(always)]
+pub(crate) fn light_fence(asymmetric: bool) {
+    if asymmetric {
+        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// The sleeper's side of the asymmetric fence.
+#[cold]
+pub(crate) fn heavy_fence(asymmetric: bool) {
+    if asymmetric {
+        crate::sys::process_wide_barrier();
+    }
+    // ORDERING: also without membarrier this pairs with the full fence in `light_fence`.
+    fence(Ordering::SeqCst);
+}
+
+/// Whether [`light_fence`] may be a compiler fence in this process.
+pub(crate) fn asymmetric_fences_available() -> bool {
+    // Model checkers know nothing of membarrier: both sides are full fences there.
+    if cfg!(any(loom, shuttle)) {
+        return false;
+    }
+    crate::sys::register_process_wide_barrier()
+}

@@ -1,0 +1,70 @@
+//! The only thread-local of the crate: which worker this thread is.
+//!
+//! The accessors are never inlined, so that no compiler keeps a thread-local's address across a suspension.
+//! Fibers are sticky, so the worker that they return stays right for as long as the job runs.
+
+#![expect(unsafe_code, reason = "turns the stored pointer into a reference")]
+
+use super::worker::Worker;
+use crate::memory::slots::Caches;
+use std::cell::{Cell, OnceCell};
+use std::ptr;
+
+struct ThreadState {
+    worker: Cell<*const Worker>,
+    /// For threads that are no workers; workers have caches of their own.
+    caches: OnceCell<Caches>,
+}
+
+#[cfg(not(shuttle))]
+use std::thread_local;
+#[cfg(shuttle)]
+use shuttle::thread_local;
+
+thread_local! {
+    static THREAD: ThreadState =
+        const { ThreadState { worker: Cell::new(ptr::null()), caches: OnceCell::new() } };
+}
+
+/// The worker that this thread is, if it is one.
+#[inline(never)]
+pub(crate) fn worker() -> Option<&'static Worker> {
+    let worker = THREAD.try_with(|state| state.worker.get()).unwrap_or(ptr::null());
+    // SAFETY: null, or set by `enter` to a worker, which lives for ever, on the thread that owns it.
+    unsafe { worker.as_ref() }
+}
+
+/// Makes this thread `worker`.
+#[inline(never)]
+pub(crate) fn enter(worker: &'static Worker) {
+    THREAD.with(|state| state.worker.set(worker));
+}
+
+/// Makes this thread an ordinary one again.
+#[inline(never)]
+pub(crate) fn leave() {
+    THREAD.with(|state| state.worker.set(ptr::null()));
+}
+
+/// Calls `f` with the free slots of this thread. `f` runs no user code.
+#[inline]
+pub(crate) fn with_caches<R>(f: impl FnOnce(&Caches) -> R) -> R {
+    match worker() {
+        Some(worker) => f(worker.caches()),
+        None => with_thread_caches(f),
+    }
+}
+
+#[inline(never)]
+fn with_thread_caches<R>(f: impl FnOnce(&Caches) -> R) -> R {
+    let mut f = Some(f);
+    let done = THREAD.try_with(|state| {
+        let f = f.take().expect("called once");
+        f(state.caches.get_or_init(Caches::default))
+    });
+    match done {
+        Ok(result) => result,
+        // The thread is ending and its caches are gone: a short-lived set goes back to the depots.
+        Err(_) => f.take().expect("not called above")(&Caches::default()),
+    }
+}

@@ -1,0 +1,20 @@
+//! Scheduling: workers, queues, sleeping and waking. The protocol is in `README.md` beside this file.
+
+pub(crate) mod deque;
+pub(crate) mod inbox;
+pub(crate) mod sleep;
+
+#[cfg(not(loom))]
+pub(crate) mod current;
+#[cfg(not(loom))]
+pub(crate) mod find_work;
+#[cfg(not(loom))]
+pub(crate) mod injector;
+#[cfg(not(loom))]
+pub(crate) mod queue;
+#[cfg(not(loom))]
+pub(crate) mod wait;
+#[cfg(not(loom))]
+pub(crate) mod wake;
+#[cfg(not(loom))]
+pub(crate) mod worker;

@@ -1,0 +1,68 @@
+//! A first-in, first-out queue of nodes for one thread: fibers that are ready, pinned jobs.
+
+#![expect(unsafe_code, reason = "follows links between slots")]
+
+use crate::memory::node::Node;
+use std::cell::Cell;
+use std::ptr;
+
+/// See the [module](self).
+pub(crate) struct Queue {
+    head: Cell<*mut Node>,
+    tail: Cell<*mut Node>,
+}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()) }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.get().is_null()
+    }
+
+    /// Adds the nodes from `first` to `last`, linked in that order.
+    ///
+    /// # Safety
+    ///
+    /// The nodes are in slots, in no other list, and this thread owns them.
+    #[inline]
+    pub(crate) unsafe fn append(&self, first: *mut Node, last: *mut Node) {
+        // SAFETY: the caller owns the nodes; the tail is in this queue.
+        unsafe {
+            (*last).set_link(ptr::null_mut());
+            match self.tail.get().as_ref() {
+                Some(tail) => tail.set_link(first),
+                None => self.head.set(first),
+            }
+        }
+        self.tail.set(last);
+    }
+
+    /// Takes the oldest node.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<*mut Node> {
+        let head = self.head.get();
+        if head.is_null() {
+            return None;
+        }
+        // SAFETY: nodes in the queue live in slots, for ever.
+        let next = unsafe { &*head }.link();
+        self.head.set(next);
+        if next.is_null() {
+            self.tail.set(ptr::null_mut());
+        }
+        Some(head)
+    }
+
+    /// Moves everything from `other` to the end.
+    pub(crate) fn take_over(&self, other: &Queue) {
+        if !other.is_empty() {
+            // SAFETY: the nodes were in `other`, which is emptied below.
+            unsafe { self.append(other.head.get(), other.tail.get()) };
+            other.head.set(ptr::null_mut());
+            other.tail.set(ptr::null_mut());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Waking: everything that a signal set free, in one go.
+//!
+//! A detached list holds its newest waiter first. Fibers are collected into one chain per owner, so that each
+//! owner gets one splice and at most one unpark; the chains keep the list's order for inboxes (which are
+//! read backwards) and reverse it for the waker's own ready queue. Waiters run in the order in which they came.
+
+#![expect(unsafe_code, reason = "follows links between slots")]
+
+use super::current;
+use super::wait::ThreadWaiter;
+use super::worker::{Remote, Worker};
+use crate::counter::Link;
+use crate::fiber::{Fiber, FiberState};
+use crate::memory::node::{Kind, Node};
+use crate::memory::slots;
+use std::ptr;
+
+/// Chains collected at once. With more owners than this some get more than one splice.
+const CHAINS_MAX: usize = 16;
+
+#[derive(Clone, Copy)]
+struct Chain {
+    owner: Option<&'static Remote>,
+    first: *mut Node,
+    last: *mut Node,
+}
+
+impl Chain {
+    const EMPTY: Chain = Chain { owner: None, first: ptr::null_mut(), last: ptr::null_mut() };
+
+    fn send(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            // SAFETY: the chain's nodes live in slots and are owned by this thread.
+            unsafe { owner.deliver(&*self.first, &*self.last) };
+        }
+    }
+}
+
+/// Wakes the waiter with this id; nobody for 0. The caller owns the wake.
+#[inline]
+pub(crate) fn wake_id(id: u32) {
+    if id != 0 {
+        wake_one(slots::node(id));
+    }
+}
+
+/// Wakes the waiter behind `node`, which stands in a slot and in no list. The caller owns the wake.
+#[inline]
+pub(crate) fn wake_one(node: *mut Node) {
+    // SAFETY: nodes live in slots, for ever.
+    match unsafe { &*node }.kind() {
+        Kind::Fiber => wake_fiber(current::worker(), node),
+        _ => wake_other(node),
+    }
+}
+
+#[inline]
+fn wake_fiber(worker: Option<&Worker>, node: *mut Node) {
+    // SAFETY: the caller has looked at the kind.
+    let fiber = unsafe { Fiber::from_node(node) };
+    let owner = fiber.owner();
+    fiber.set_state(FiberState::Ready);
+    match worker {
+        Some(worker) if ptr::eq(worker.remote(), owner) => worker.make_ready(node, node),
+        // SAFETY: a slot's node.
+        _ => unsafe { owner.deliver(&*node, &*node) },
+    }
+}
+
+fn wake_other(node: *mut Node) {
+    // SAFETY: nodes live in slots; the kind says of which type.
+    unsafe {
+        match (*node).kind() {
+            Kind::Thread => ThreadWaiter::wake(node),
+            Kind::Link => Link::fire(node),
+            kind => unreachable!("a {kind:?} waited"),
+        }
+    }
+}
+
+/// Wakes all of a list that a signal detached and that begins with the node of this id.
+pub(crate) fn wake_list(head: u32) {
+    let head = slots::node(head);
+    if head.is_null() {
+        return;
+    }
+    // SAFETY: the list belongs to this thread since it was detached; nodes live in slots.
+    if unsafe { &*head }.link().is_null() {
+        return wake_one(head);
+    }
+    wake_many(head);
+}
+
+fn wake_many(head: *mut Node) {
+    let worker = current::worker();
+    let mut own = Chain::EMPTY;
+    let mut chains = [Chain::EMPTY; CHAINS_MAX];
+    let mut evicted = 0;
+    let mut node = head;
+    while !node.is_null() {
+        // SAFETY: as in `wake_list`.
+        let current = unsafe { &*node };
+        // Once it is woken, the node may be in another list at once.
+        let next = current.link();
+        if current.kind() != Kind::Fiber {
+            wake_other(node);
+            node = next;
+            continue;
+        }
+        // SAFETY: the kind was just looked at.
+        let fiber = unsafe { Fiber::from_node(node) };
+        let owner = fiber.owner();
+        fiber.set_state(FiberState::Ready);
+        if worker.is_some_and(|worker| ptr::eq(worker.remote(), owner)) {
+            current.set_link(own.first);
+            own.first = node;
+            if own.last.is_null() {
+                own.last = node;
+            }
+        } else {
+            let known = chains.iter().position(|chain| chain.owner.is_none_or(|known| ptr::eq(known, owner)));
+            let chain = &mut chains[known.unwrap_or(evicted)];
+            if known.is_none() {
+                chain.send();
+                evicted = (evicted + 1) % CHAINS_MAX;
+            }
+            if chain.owner.is_none() {
+                *chain = Chain { owner: Some(owner), first: node, last: node };
+            } else {
+                // SAFETY: `last` is a node of the chain, which this thread owns.
+                unsafe { &*chain.last }.set_link(node);
+                chain.last = node;
+            }
+        }
+        node = next;
+    }
+    for chain in &mut chains {
+        chain.send();
+    }
+    if let (Some(worker), false) = (worker, own.first.is_null()) {
+        worker.make_ready(own.first, own.last);
+    }
+}

@@ -1,0 +1,362 @@
+//! What the workers of one system share.
+//!
+//! ```text
+//!   Running ──Finish, Drop──> Draining ──all jobs ended──> Stopping ──> workers leave
+//!      │                         │                            ^
+//!      └──Abandon, Deadline──────┴──> Abandoning ─────────────┘ all started jobs ended
+//! ```
+//!
+//! - Draining: submissions from outside are refused; running jobs go on submitting.
+//! - Abandoning: no job is started any more; what is queued is dropped. Started jobs go on, and their fibers are
+//!   resumed when they are woken. A worker leaves when *all* jobs have ended, not before, so that nothing can be
+//!   delivered to a worker that is gone.
+//!
+//! Whether all jobs have ended is told by counting, without a shared line: each worker counts what it has
+//! submitted and what it has taken out of queues (finished). The finished are summed up first. Both only grow, and a
+//! job is counted as submitted before it can be counted as finished; so if the sums are equal,
+//! nothing was outstanding at the moment between the two.
+
+#![expect(unsafe_code, reason = "recycles workers")]
+
+use crate::config::Config;
+use crate::counter::Counter;
+use crate::fiber::stack::StackError;
+use crate::job::state::Outcome;
+use crate::job::{JobPtr, header, state, storage};
+use crate::memory::node::Node;
+use crate::primitives::{AtomicU32, AtomicUsize, Mutex, Ordering, asymmetric_fences_available, fence, heavy_fence, lock};
+use crate::sched::injector::Injector;
+use crate::sched::sleep::Sleep;
+use crate::sched::worker::{Remote, Worker};
+use crate::sched::{current, wake};
+use crate::sys;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// See the [module](self).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(crate) enum Phase {
+    Running = 0,
+    Draining = 1,
+    Abandoning = 2,
+    Stopping = 3,
+}
+
+/// See the [module](self).
+pub(crate) struct SystemCore {
+    /// Unique in the process.
+    pub(crate) index: u32,
+    pub(crate) remotes: Box<[&'static Remote]>,
+    pub(crate) injector: Injector,
+    pub(crate) sleep: Sleep,
+    pub(crate) config: Config,
+    pub(crate) started_at: Instant,
+    phase: AtomicU32,
+    /// The workers themselves, for recycling.
+    workers: Box<[WorkerPtr]>,
+    /// Jobs submitted from outside, and jobs that ended without a queue entry being taken by a worker.
+    outside_submitted: AtomicU64,
+    outside_finished: AtomicU64,
+    fiber_count: AtomicUsize,
+    fiber_count_max: AtomicUsize,
+    /// Whether somebody wants to know when all jobs have ended.
+    watched: AtomicU32,
+    watchers: Mutex<Vec<Counter>>,
+    /// One per worker that has not left.
+    pub(crate) present: Counter,
+    this: Weak<SystemCore>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct WorkerPtr(&'static Worker);
+
+// SAFETY: used by the building thread before, and by the last owner of the core after, the workers' threads.
+unsafe impl Send for WorkerPtr {}
+// SAFETY: as above; in between only a thread that owns its worker gets it out.
+unsafe impl Sync for WorkerPtr {}
+
+impl WorkerPtr {
+    pub(crate) fn get(self) -> &'static Worker {
+        self.0
+    }
+}
+
+impl SystemCore {
+    pub(crate) fn new(index: u32, config: Config) -> Arc<Self> {
+        let count = config.workers;
+        let workers: Box<[WorkerPtr]> = (0..count).map(|_| WorkerPtr(Worker::take())).collect();
+        Arc::new_cyclic(|this| Self {
+            index,
+            remotes: workers.iter().map(|worker| worker.0.remote_static()).collect(),
+            injector: Injector::new(),
+            sleep: Sleep::new(count, sys::usable_cpu_count(), asymmetric_fences_available()),
+            started_at: Instant::now(),
+            phase: AtomicU32::new(Phase::Running as u32),
+            workers,
+            outside_submitted: AtomicU64::new(0),
+            outside_finished: AtomicU64::new(0),
+            fiber_count: AtomicUsize::new(0),
+            fiber_count_max: AtomicUsize::new(0),
+            watched: AtomicU32::new(0),
+            watchers: Mutex::new(Vec::new()),
+            present: Counter::new(count),
+            this: this.clone(),
+            config,
+        })
+    }
+
+    pub(crate) fn worker(&self, index: usize) -> WorkerPtr {
+        self.workers[index]
+    }
+
+    /// The core, to be kept.
+    pub(crate) fn shared(&self) -> Arc<SystemCore> {
+        self.this.upgrade().expect("whoever has a reference keeps the core")
+    }
+
+    // --- phases ----------------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            2 => Phase::Abandoning,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Whether a claimed job is run rather than dropped.
+    #[inline]
+    pub(crate) fn starts_jobs(&self) -> bool {
+        self.phase() != Phase::Abandoning
+    }
+
+    /// Raises the phase; never lowers it.
+    pub(crate) fn advance_to(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u32, Ordering::SeqCst);
+    }
+
+    /// Panics unless the system takes new work from here.
+    #[track_caller]
+    pub(crate) fn assert_accepts(&self, what: &str, worker: Option<&Worker>) {
+        let inside = worker.is_some_and(|worker| worker.belongs_to(self));
+        assert!(
+            inside || self.phase() == Phase::Running,
+            "ramie: `{what}` on a job system that has been shut down: do this before `shutdown`, or build another system"
+        );
+    }
+
+    // --- submissions -----------------------------------------------------------------------
+
+    /// Counts a submission from outside; false if the system does not take it.
+    #[must_use]
+    pub(crate) fn begin_submission(&self) -> bool {
+        // ORDERING: SeqCst on both sides: either this thread sees Draining, or the one that began it
+        // counts this submission.
+        self.outside_submitted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let accepted = self.phase() == Phase::Running;
+        if !accepted {
+            self.count_finished_outside();
+        }
+        accepted
+    }
+
+    /// Counts the end of a job whose queue entry no worker will take.
+    pub(crate) fn count_finished_outside(&self) {
+        self.outside_finished.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.notice_idle();
+    }
+
+    /// Makes a job that was counted known to the workers.
+    pub(crate) fn inject(&self, job: JobPtr) {
+        let seen = job.header().state.snapshot();
+        self.injector.inject(job.node_ptr());
+        // ORDERING: pairs with the fences in `Sleep::announce`; see sched/README.md.
+        fence(Ordering::SeqCst);
+        if let Some(sleeper) = self.sleep.work_was_added() {
+            self.remotes[sleeper].parker.unpark();
+        }
+        // LIVENESS: as in `hold`: a shutdown may have looked at all blocks before this one was there.
+        if !self.starts_jobs() {
+            self.abandon_seen(job, seen);
+        }
+    }
+
+    /// Hands a job to one worker.
+    pub(crate) fn deliver(&self, worker: usize, node: &Node) {
+        self.remotes[worker].deliver(node, node);
+    }
+
+    // --- the end ---------------------------------------------------------------------------
+
+    /// Whether no job was outstanding at some moment during the call.
+    pub(crate) fn is_idle(&self) -> bool {
+        let finished = self.finished();
+        fence(Ordering::SeqCst);
+        finished == self.submitted()
+    }
+
+    pub(crate) fn finished(&self) -> u64 {
+        // ORDERING: Acquire pairs with the Release in `count_finished`.
+        self.outside_finished.load(std::sync::atomic::Ordering::SeqCst)
+            + self.remotes.iter().map(|r| r.tally.finished.load(std::sync::atomic::Ordering::Acquire)).sum::<u64>()
+    }
+
+    pub(crate) fn submitted(&self) -> u64 {
+        self.outside_submitted.load(std::sync::atomic::Ordering::SeqCst)
+            + self.remotes.iter().map(|r| r.tally.submitted.load(std::sync::atomic::Ordering::Relaxed)).sum::<u64>()
+    }
+
+    /// Called by each worker before it sleeps: tells those who wait for the end, if it has come.
+    #[inline]
+    pub(crate) fn notice_idle(&self) {
+        // ORDERING: pairs with the fence in `watch`: either this thread sees the watcher, or the
+        // watcher's own look sees all that this worker has counted.
+        fence(Ordering::SeqCst);
+        if self.watched.load(Ordering::Relaxed) != 0 {
+            self.tell_watchers();
+        }
+    }
+
+    #[cold]
+    fn tell_watchers(&self) {
+        if !self.is_idle() {
+            return;
+        }
+        let phase = self.phase();
+        if phase == Phase::Abandoning || phase == Phase::Draining {
+            self.advance_to(Phase::Stopping);
+            self.unpark_all();
+        }
+        let watchers = std::mem::take(&mut *lock(&self.watchers));
+        for watcher in watchers {
+            watcher.signal();
+        }
+    }
+
+    /// A counter that is signalled when all jobs have ended.
+    pub(crate) fn watch(&self) -> Counter {
+        let counter = Counter::new(1);
+        lock(&self.watchers).push(counter.clone());
+        self.watched.fetch_add(1, Ordering::SeqCst);
+        self.notice_idle();
+        counter
+    }
+
+    pub(crate) fn unwatch(&self) {
+        self.watched.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Makes the system stop by itself as soon as all jobs have ended.
+    pub(crate) fn stop_when_idle(&self, phase: Phase) {
+        self.advance_to(phase);
+        // Never taken back: the system is watched until its end.
+        self.watched.fetch_add(1, Ordering::SeqCst);
+        self.notice_idle();
+    }
+
+    pub(crate) fn unpark_all(&self) {
+        for remote in &self.remotes {
+            remote.parker.unpark();
+        }
+    }
+
+    /// Drops everything that has not been started, and tells the handles of what has.
+    pub(crate) fn abandon(&self) {
+        self.stop_when_idle(Phase::Abandoning);
+        // Whoever starts a job after this sees the phase.
+        heavy_fence(asymmetric_fences_available());
+        storage::for_each_block(|job| {
+            while job.header().system() == self.index {
+                let seen = job.header().state.snapshot();
+                if self.abandon_seen(job, seen) {
+                    break;
+                }
+            }
+        });
+        self.drop_injected();
+        if let Some(worker) = current::worker() {
+            worker.flush_credit();
+        }
+        self.unpark_all();
+        self.notice_idle();
+    }
+
+    /// Abandons the job of this snapshot, if it is still the same; true if there is nothing (more) to do.
+    pub(crate) fn abandon_seen(&self, job: JobPtr, seen: state::Snapshot) -> bool {
+        let header = job.header();
+        if seen.is_pending() && !seen.is_left_to_its_queue() {
+            let Some(claimed) = header.state.claim_seen(seen) else { return false };
+            // SAFETY: claimed above.
+            unsafe { header::discard(job, Outcome::Abandoned) };
+            if claimed.held {
+                self.count_finished_outside();
+            }
+            return true;
+        }
+        if seen.is_running_with_handle() {
+            return match header.state.give_up_seen(seen) {
+                Ok(waiter) => {
+                    wake::wake_id(waiter);
+                    true
+                }
+                Err(()) => false,
+            };
+        }
+        true
+    }
+
+    /// Empties the injector. Deques and pinned jobs are left to the workers, who drop what they take.
+    fn drop_injected(&self) {
+        while !self.injector.is_empty() {
+            self.injector.take(usize::MAX, |node| {
+                // SAFETY: the injector holds jobs in their slots.
+                let job = unsafe { JobPtr::from_node(node) };
+                match job.header().state.pop() {
+                    // SAFETY: popping has claimed the job.
+                    state::Popped::Yours => unsafe { header::discard(job, Outcome::Abandoned) },
+                    state::Popped::Stale => {}
+                    // SAFETY: the state says that nobody refers to the block.
+                    state::Popped::StaleFree => current::with_caches(|caches| unsafe { storage::free(caches, job) }),
+                }
+                self.count_finished_outside();
+            });
+        }
+    }
+
+    // --- fibers ----------------------------------------------------------------------------
+
+    pub(crate) fn fiber_begins(&self) -> Result<(), StackError> {
+        let before = self.fiber_count.fetch_add(1, Ordering::Relaxed);
+        if before >= self.config.max_fibers {
+            self.fiber_count.fetch_sub(1, Ordering::Relaxed);
+            return Err(StackError(std::io::Error::other("max_fibers is reached")));
+        }
+        self.fiber_count_max.fetch_max(before + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn fiber_ended(&self) {
+        self.fiber_count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fiber_counts(&self) -> (usize, usize) {
+        (self.fiber_count.load(Ordering::Relaxed), self.fiber_count_max.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for SystemCore {
+    fn drop(&mut self) {
+        // All threads have ended, and so have all jobs: what may be left are entries of jobs that were
+        // claimed elsewhere, or injected just as the system was abandoned. Deques are empty.
+        self.drop_injected();
+        for worker in &self.workers {
+            // SAFETY: each worker's thread held the core, so it has ended; this is the only recycling.
+            unsafe { worker.0.recycle() };
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Ending a system: finish, deadline, abandon.
+
+use super::core::{Phase, SystemCore};
+use crate::error::ShutdownError;
+use crate::sched::current;
+use crate::trace::dump::FiberDump;
+use crate::trace::stall::{self, StallKind};
+use std::time::{Duration, Instant};
+
+/// What becomes of a system's jobs when it is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Drain {
+    /// Runs everything that was submitted, and what that submits. Waits for as long as it takes, and reports
+    /// a stall while it is blocked.
+    Finish,
+    /// As `Finish`, for at most this long; then as `Abandon`.
+    Deadline(Duration),
+    /// Starts nothing more: what has not been started is dropped. Jobs that run or wait go on to their
+    /// end, for which this does not wait.
+    Abandon,
+}
+
+/// How a shutdown ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Whether all jobs have ended and all threads have left.
+    pub finished: bool,
+    /// The jobs that were still running or waiting when the shutdown returned. Their worker threads leave
+    /// when the last of them has ended.
+    pub remaining: FiberDump,
+}
+
+/// How often an abandoning shutdown looks whether the last workers have left.
+const LEAVE_POLL: Duration = Duration::from_micros(200);
+
+/// Shuts the system down; the caller is not one of its own jobs.
+pub(super) fn shut_down(core: &SystemCore, drain: Drain) -> Result<Report, ShutdownError> {
+    if current::worker().is_some_and(|worker| worker.belongs_to(core)) {
+        return Err(ShutdownError::InsideOwnJob);
+    }
+    let finished = match drain {
+        Drain::Finish => {
+            core.stop_when_idle(Phase::Draining);
+            finish(core, None)
+        }
+        Drain::Deadline(limit) => {
+            core.stop_when_idle(Phase::Draining);
+            // A limit beyond what the clock can express is none.
+            finish(core, Instant::now().checked_add(limit)) || abandon(core)
+        }
+        Drain::Abandon => abandon(core),
+    };
+    Ok(Report { finished, remaining: if finished { FiberDump::empty() } else { FiberDump::of(core) } })
+}
+
+/// Waits until all workers have left; reports each time it has been blocked for `stall_after`.
+fn finish(core: &SystemCore, deadline: Option<Instant>) -> bool {
+    let mut patience = core.config.stall_after;
+    let begin = Instant::now();
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return core.present.is_zero();
+        }
+        if core.present.wait_timeout(left.map_or(patience, |left| left.min(patience))).is_ok() {
+            return true;
+        }
+        if begin.elapsed() >= patience {
+            stall::report(core, StallKind::ShutdownBlocked, begin.elapsed());
+            // Each report is twice as far from the last, so that a long wait does not fill a log.
+            patience = patience.saturating_mul(2);
+        }
+    }
+}
+
+/// Abandons, and waits only for workers that have nothing left to wait for.
+fn abandon(core: &SystemCore) -> bool {
+    core.abandon();
+    loop {
+        if core.present.is_zero() {
+            return true;
+        }
+        if !FiberDump::of(core).is_empty() {
+            return core.present.is_zero();
+        }
+        if core.present.wait_timeout(LEAVE_POLL).is_ok() {
+            return true;
+        }
+    }
+}
+
+/// The last handle was dropped.
+pub(super) fn drop_system(core: &SystemCore) {
+    if current::worker().is_some_and(|worker| worker.belongs_to(core)) {
+        // Inside one of its own jobs: it stops by itself when that has ended.
+        core.stop_when_idle(Phase::Draining);
+        return;
+    }
+    let drain = if std::thread::panicking() { Drain::Deadline(Duration::from_secs(1)) } else { Drain::Finish };
+    let ended = shut_down(core, drain);
+    debug_assert!(ended.is_ok(), "checked above");
+}

@@ -1,0 +1,455 @@
+//! `JobSystem`, the handle that users hold.
+
+#![expect(unsafe_code, reason = "runs closures that borrow, and waits for them")]
+
+use super::core::{Phase, SystemCore};
+use super::drain::{self, Drain, Report};
+use super::registry;
+use crate::config::{Builder, Config};
+use crate::counter::group::Group;
+use crate::error::{BuildError, ShutdownError};
+use crate::fiber::WaitKind;
+use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
+use crate::parallel::{IntoPar, Par};
+use crate::sched::current;
+use crate::scope::{Scope, scope_in};
+use crate::trace::dump::FiberDump;
+use crate::trace::site::SiteRef;
+use crate::trace::stall::{self, StallKind};
+use crate::trace::stats::Stats;
+use crate::{Counter, join};
+use std::fmt;
+use std::panic::{Location, resume_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+static GLOBAL: OnceLock<JobSystem> = OnceLock::new();
+
+/// A job system: workers, and the fibers that run jobs on them. Clones are handles to the same system.
+///
+/// Dropping the last handle finishes everything that was submitted, as [`Drain::Finish`] does; while the thread
+/// panics it waits for at most a second. Inside one of the system's own jobs it does not wait.
+///
+/// # Examples
+///
+/// ```
+/// let system = ramie::JobSystem::new()?;
+/// let answer = system.run(|| {
+///     let (a, b) = ramie::join(|| 6, || 7);
+///     a * b
+/// });
+/// assert_eq!(answer, 42);
+/// # Ok::<(), ramie::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct JobSystem {
+    shared: Arc<Shared>,
+}
+
+/// Ends the system when the last handle is gone. Workers hold the core alone.
+struct Shared {
+    core: Arc<SystemCore>,
+    threads: Mutex<Vec<Thread>>,
+}
+
+#[cfg(not(shuttle))]
+type Thread = std::thread::JoinHandle<()>;
+#[cfg(shuttle)]
+type Thread = shuttle::thread::JoinHandle<()>;
+
+impl Shared {
+    /// Waits for the threads' last steps, after all workers have left.
+    fn join_threads(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A worker's thread runs callbacks of the user under catch_unwind and cannot panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drain::drop_system(&self.core);
+        if self.core.present.is_zero() {
+            self.join_threads();
+        }
+    }
+}
+
+impl JobSystem {
+    /// A system with one worker per usable CPU, not pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the operating system gives no stacks or threads.
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Sets up a system.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The system that free functions use outside of jobs: made by
+    /// [`build_global`](Builder::build_global), or on first use with defaults and these environment variables:
+    ///
+    /// - `RAMIE_WORKERS`: the number of workers;
+    /// - `RAMIE_STACK_SIZE`: bytes of a stack.
+    ///
+    /// A value that cannot be used is reported once on standard error, and the default taken.
+    ///
+    /// It is never dropped; what it has not finished when `main` returns ends with the process.
+    ///
+    /// # Panics
+    ///
+    /// If it has to be built and the operating system gives no stacks or threads.
+    pub fn global() -> &'static JobSystem {
+        GLOBAL.get_or_init(|| match Builder::from_environment().build() {
+            Ok(system) => system,
+            Err(error) => panic!("ramie: the global job system could not be built: {error}"),
+        })
+    }
+
+    pub(crate) fn build_global(config: Config) -> Result<&'static JobSystem, BuildError> {
+        let mut built = Ok(false);
+        let system = GLOBAL.get();
+        if system.is_some() {
+            return Err(BuildError::GlobalExists);
+        }
+        let candidate = Self::build(config)?;
+        let system = GLOBAL.get_or_init(|| {
+            built = Ok::<bool, BuildError>(true);
+            candidate
+        });
+        if built? { Ok(system) } else { Err(BuildError::GlobalExists) }
+    }
+
+    pub(crate) fn build(config: Config) -> Result<Self, BuildError> {
+        let core = SystemCore::new(registry::next_index(), config);
+        let count = core.config.workers;
+        for index in 0..count {
+            // SAFETY: 1. The workers were just taken, and their threads are started below. 2. Each thread holds
+            // the core until it ends.
+            let joined = unsafe { core.worker(index).get().join_system(Arc::as_ptr(&core), index) };
+            if let Err(error) = joined {
+                (0..index).for_each(|index| core.worker(index).get().leave_unstarted());
+                return Err(BuildError::Stack { bytes: core.config.stack_bytes, source: error.0 });
+            }
+        }
+        registry::register(&core);
+        let mut threads = Vec::with_capacity(count);
+        // All names first: the callback may panic, and no thread must be running then.
+        let names: Vec<String> = (0..count).map(|index| (core.config.thread_name)(index).replace('\0', "")).collect();
+        for (index, name) in names.into_iter().enumerate() {
+            match start_thread(&core, index, name) {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    (index..count).for_each(|index| {
+                        core.worker(index).get().leave_unstarted();
+                        core.present.signal();
+                    });
+                    core.stop_when_idle(Phase::Draining);
+                    core.present.wait();
+                    threads.into_iter().for_each(|thread| drop(thread.join()));
+                    return Err(BuildError::Thread { worker: index, source });
+                }
+            }
+        }
+        Ok(Self { shared: Arc::new(Shared { core, threads: Mutex::new(threads) }) })
+    }
+
+    pub(crate) fn core(&self) -> &SystemCore {
+        &self.shared.core
+    }
+
+    /// Runs `f` as a job of this system and returns its result. `f` may borrow.
+    ///
+    /// Inside one of the system's own jobs `f` is called in place.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `f`. Also if the system has been shut down.
+    ///
+    /// # Suspends
+    ///
+    /// Inside a job of another system. Otherwise the thread blocks until `f` has returned.
+    #[track_caller]
+    pub fn run<F, R>(&self, f: F) -> R
+    where
+        F: FnOnce() -> R + Send,
+        R: Send,
+    {
+        let core = self.core();
+        let worker = current::worker().filter(|worker| worker.in_fiber());
+        if worker.is_some_and(|worker| worker.belongs_to(core)) {
+            return f();
+        }
+        core.assert_accepts("run", worker);
+        let site = Location::caller();
+        let done = Counter::new(0);
+        let mut spec = JobSpec::new(core, site);
+        if worker.is_none() {
+            spec.add_counter(&done);
+        }
+        // SAFETY: the closure and its result are Send, and this call does not return or unwind before
+        // the job has ended: nothing below panics before the wait is over.
+        let handle = unsafe { spec.spawn(f) };
+        if worker.is_none() {
+            self.wait_watchfully(&done);
+        }
+        match handle.join_unfailing(site) {
+            Ok(result) => result,
+            Err(error) => error.resume(),
+        }
+    }
+
+    /// Waits for the counter of a `run`, and reports a suspected stall.
+    fn wait_watchfully(&self, done: &Counter) {
+        let core = self.core();
+        let begin = Instant::now();
+        let mut patience = core.config.stall_after;
+        while done.wait_timeout(patience).is_err() {
+            if stall::nothing_can_move(core) {
+                stall::report(core, StallKind::RunBlocked, begin.elapsed());
+            }
+            patience = patience.saturating_mul(2);
+        }
+    }
+
+    /// Spawns a job.
+    ///
+    /// After a shutdown the job is dropped, and its handle says [`Abandoned`](crate::JobError::Abandoned).
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: the closure and its result are 'static and Send.
+        JobHandle::new(unsafe { JobSpec::new(self.core(), Location::caller()).spawn(f) })
+    }
+
+    /// Sets up a job: a name, counters, what it comes after.
+    #[track_caller]
+    pub fn job(&self) -> JobBuilder<'_> {
+        JobBuilder::new(JobSpec::new(self.core(), Location::caller()))
+    }
+
+    /// As [`ramie::scope`](crate::scope()), with the members on this system.
+    ///
+    /// `f` runs in place, on the calling thread; a thread outside of the system parks until the members have ended.
+    ///
+    /// # Panics
+    ///
+    /// As [`ramie::scope`](crate::scope()).
+    #[track_caller]
+    pub fn scope<'env, F, R>(&self, f: F) -> R
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+    {
+        scope_in(self.core(), Location::caller(), f)
+    }
+
+    /// As [`ramie::join`](crate::join()), on this system.
+    ///
+    /// # Panics
+    ///
+    /// As [`ramie::join`](crate::join()). Also if the system has been shut down.
+    #[track_caller]
+    pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce() -> RA + Send,
+        B: FnOnce() -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        match current::worker() {
+            Some(worker) if worker.in_fiber() && worker.belongs_to(self.core()) => {
+                join::join_here(worker, a, b, Location::caller())
+            }
+            _ => self.run(|| join::join(a, b)),
+        }
+    }
+
+    /// As [`ramie::par`](crate::par()), on this system.
+    #[track_caller]
+    pub fn par<S: IntoPar>(&self, source: S) -> Par<'_, S::Source> {
+        Par::new(Some(self), source.into_source(), Location::caller())
+    }
+
+    /// As [`ramie::spawn_batch`](crate::spawn_batch()), on this system.
+    #[track_caller]
+    pub fn spawn_batch<I, F>(&self, closures: I) -> crate::BatchHandle
+    where
+        I: IntoIterator<Item = F>,
+        F: FnOnce() + Send + 'static,
+    {
+        crate::batch::spawn_batch_in(self.core(), Location::caller(), closures)
+    }
+
+    /// Calls `f` once on every worker and gives the results in the workers' order.
+    ///
+    /// [`current_worker`](crate::current_worker) tells `f` where it runs.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of a call, after all have ended. Also if the system has been shut down.
+    ///
+    /// # Suspends
+    ///
+    /// Inside a job, until all calls have returned. Elsewhere the thread blocks.
+    #[track_caller]
+    pub fn broadcast<F, R>(&self, f: F) -> Vec<R>
+    where
+        F: Fn() -> R + Sync,
+        R: Send,
+    {
+        let (core, site) = (self.core(), Location::caller());
+        broadcast_in(core, site, f)
+    }
+
+    /// Waits until no job of this system is queued, running or waiting.
+    ///
+    /// # Panics
+    ///
+    /// Inside one of the system's own jobs, which would wait for itself.
+    ///
+    /// # Suspends
+    ///
+    /// Inside a job of another system. Otherwise the thread blocks.
+    #[track_caller]
+    pub fn wait_idle(&self) {
+        let core = self.core();
+        assert!(
+            !current::worker().is_some_and(|worker| worker.belongs_to(core)),
+            "wait_idle was called inside a job of the same system, which would wait for itself: call it from outside"
+        );
+        let idle = core.watch();
+        idle.wait();
+        core.unwatch();
+    }
+
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        self.core().config.workers
+    }
+
+    /// What the workers have counted so far. Cheap: no worker is stopped or slowed down.
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.core())
+    }
+
+    /// Every job of this system that runs or waits: name, age, what it waits for, where. The others go on meanwhile,
+    /// so each line is true of a moment of its own.
+    pub fn dump(&self) -> FiberDump {
+        FiberDump::of(self.core())
+    }
+
+    /// Ends the system for all of its handles. See [`Drain`] for what becomes of its jobs.
+    ///
+    /// Afterwards jobs that are submitted are dropped at once, and [`run`](Self::run) and
+    /// [`scope`](Self::scope) panic. Shutting down again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError::InsideOwnJob`] inside one of the system's own jobs.
+    ///
+    /// # Suspends
+    ///
+    /// Inside a job of another system. Otherwise the thread blocks.
+    pub fn shutdown(&self, drain: Drain) -> Result<Report, ShutdownError> {
+        let report = drain::shut_down(self.core(), drain)?;
+        if report.finished {
+            self.shared.join_threads();
+        }
+        Ok(report)
+    }
+}
+
+impl fmt::Debug for JobSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobSystem")
+            .field("index", &self.core().index)
+            .field("workers", &self.workers())
+            .field("phase", &self.core().phase())
+            .finish()
+    }
+}
+
+impl std::panic::UnwindSafe for JobSystem {}
+impl std::panic::RefUnwindSafe for JobSystem {}
+
+/// Starts the thread of worker `index`.
+fn start_thread(core: &Arc<SystemCore>, index: usize, name: String) -> std::io::Result<Thread> {
+    let theirs = Arc::clone(core);
+    let main = move || {
+        let core = theirs;
+        let worker = core.worker(index).get();
+        current::enter(worker);
+        core.config.call(core.config.on_worker_start.as_ref(), index, core.index);
+        worker.root();
+        core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
+        current::leave();
+        let present = core.present.clone();
+        // The core must be gone before the last worker is, for those who count systems.
+        drop(core);
+        present.signal();
+    };
+    #[cfg(not(shuttle))]
+    {
+        std::thread::Builder::new().name(name).spawn(main)
+    }
+    #[cfg(shuttle)]
+    {
+        drop(name);
+        Ok(shuttle::thread::spawn(main))
+    }
+}
+
+/// Calls `f` on every worker.
+pub(crate) fn broadcast_in<F, R>(core: &SystemCore, site: &'static Location<'static>, f: F) -> Vec<R>
+where
+    F: Fn() -> R + Sync,
+    R: Send,
+{
+    let worker = current::worker();
+    core.assert_accepts("broadcast", worker);
+    let group = Group::new();
+    let results: Vec<Mutex<Option<R>>> = (0..core.remotes.len()).map(|_| Mutex::new(None)).collect();
+    for (index, result) in results.iter().enumerate() {
+        let f = &f;
+        let call = move || {
+            let value = f();
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        };
+        if !worker.is_some_and(|worker| worker.belongs_to(core)) && !core.begin_submission() {
+            group.note_abandoned();
+            break;
+        }
+        group.add_member(worker);
+        current::with_caches(|caches| {
+            let new = NewJob {
+                caches,
+                system: core.index,
+                group: &raw const group,
+                site: SiteRef::unnamed(site),
+                owner: Owner::Nobody,
+            };
+            // SAFETY: what the closure borrows lives until the group's wait below is over.
+            let job = unsafe { job::create(&new, call) };
+            if let Some(own) = worker.filter(|worker| worker.belongs_to(core)) {
+                own.count_submitted(1);
+            }
+            core.deliver(index, &job.header().node);
+        });
+    }
+    group.wait(WaitKind::Scope, site);
+    if let Some(payload) = group.first_panic() {
+        resume_unwind(payload);
+    }
+    assert!(!group.was_abandoned(), "a call of `broadcast` was abandoned by a shutdown of its system");
+    let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    taken.map(|result| result.expect("every call has returned")).collect()
+}

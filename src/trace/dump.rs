@@ -1,0 +1,197 @@
+//! Dumps: every job that runs or waits, for people to read.
+
+use super::site::SiteRef;
+use crate::fiber::{Fiber, FiberState, WaitKind};
+use crate::memory::slots;
+use crate::system::core::SystemCore;
+use crate::system::for_each_system;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What a fiber in a dump is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FiberActivity {
+    /// Its job runs now.
+    Running,
+    /// Its job waits.
+    Waiting,
+    /// Its job was woken and waits for its worker.
+    Ready,
+}
+
+/// One job that runs or waits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FiberInfo {
+    /// The fiber's number in the process.
+    pub fiber: u32,
+    /// The number of the system that it belongs to.
+    pub system: u32,
+    /// The worker that it belongs to.
+    pub worker: usize,
+    /// What it is doing.
+    pub activity: FiberActivity,
+    /// The job's name, if it has one.
+    pub job_name: Option<&'static str>,
+    /// Where the job was spawned.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// What it waits for, in words; empty while it runs.
+    pub waits_for: String,
+    /// Where it waits.
+    pub waits_at: Option<&'static Location<'static>>,
+    /// For how long it has been waiting. The clock is read every few suspensions of a worker, so a wait that
+    /// began after a long job may look older by that job's duration.
+    pub age: Option<Duration>,
+}
+
+impl FiberInfo {
+    fn of(fiber: &Fiber) -> Option<Self> {
+        let state = fiber.state();
+        let site = fiber.site();
+        let activity = match state {
+            FiberState::Vacant | FiberState::Idle => return None,
+            FiberState::Running => FiberActivity::Running,
+            FiberState::Suspending | FiberState::Suspended => FiberActivity::Waiting,
+            FiberState::Ready => FiberActivity::Ready,
+        };
+        // A fiber that runs no job looks for one.
+        if site == SiteRef::NONE {
+            return None;
+        }
+        let owner = fiber.owner();
+        let (kind, object, waits_at, since_ns) = fiber.wait();
+        let waits = activity != FiberActivity::Running;
+        let now_ns = super::process_epoch().elapsed().as_nanos() as u64;
+        Some(Self {
+            fiber: fiber.node().id(),
+            system: owner.system.load(Ordering::Relaxed),
+            worker: owner.index.load(Ordering::Relaxed) as usize,
+            activity,
+            job_name: site.name(),
+            spawned_at: site.location(),
+            waits_for: if waits { describe(kind, object) } else { String::new() },
+            waits_at: if waits { waits_at } else { None },
+            age: waits.then(|| Duration::from_nanos(now_ns.saturating_sub(since_ns))),
+        })
+    }
+}
+
+fn describe(kind: WaitKind, object: u64) -> String {
+    match kind {
+        WaitKind::Nothing => "nothing".into(),
+        WaitKind::Counter => format!("counter {object} to reach zero"),
+        WaitKind::CounterTarget => format!("counter {object} to reach its target, or a time limit"),
+        WaitKind::Scope => "the jobs of its scope".into(),
+        WaitKind::Join => "the stolen half of a join or loop".into(),
+        WaitKind::Handle => format!("the result of job {object}"),
+        WaitKind::Batch => "the jobs of its batch".into(),
+        WaitKind::Yield => "its next turn (it yielded)".into(),
+    }
+}
+
+impl fmt::Display for FiberInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system {} worker {} fiber {}: ", self.system, self.worker, self.fiber)?;
+        match self.job_name {
+            Some(name) => write!(f, "job '{name}'")?,
+            None => f.write_str("job")?,
+        }
+        if let Some(location) = self.spawned_at {
+            write!(f, " spawned at {location}")?;
+        }
+        match self.activity {
+            FiberActivity::Running => return f.write_str(", running"),
+            FiberActivity::Waiting => write!(f, ", waits for {}", self.waits_for)?,
+            FiberActivity::Ready => write!(f, ", ready again after waiting for {}", self.waits_for)?,
+        }
+        if let Some(location) = self.waits_at {
+            write!(f, " at {location}")?;
+        }
+        if let Some(age) = self.age {
+            write!(f, " since {age:.1?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every job that runs or waits; made by [`JobSystem::dump`](crate::JobSystem::dump) and [`dump_all`].
+///
+/// The `Display` form has a line per job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FiberDump {
+    /// The jobs, in no particular order.
+    pub fibers: Vec<FiberInfo>,
+    /// Jobs submitted and not ended, queued ones included, and whether each worker sleeps: a line per system.
+    pub systems: Vec<String>,
+}
+
+impl FiberDump {
+    pub(crate) fn empty() -> Self {
+        Self { fibers: Vec::new(), systems: Vec::new() }
+    }
+
+    pub(crate) fn of(core: &SystemCore) -> Self {
+        let mut dump = Self::empty();
+        dump.add_fibers(|info| info.system == core.index);
+        dump.add_system(core);
+        dump
+    }
+
+    /// Whether no job runs or waits.
+    pub fn is_empty(&self) -> bool {
+        self.fibers.is_empty()
+    }
+
+    fn add_fibers(&mut self, wanted: impl Fn(&FiberInfo) -> bool) {
+        slots::for_each::<Fiber>(|fiber| {
+            if let Some(info) = FiberInfo::of(fiber) {
+                if wanted(&info) {
+                    self.fibers.push(info);
+                }
+            }
+        });
+    }
+
+    fn add_system(&mut self, core: &SystemCore) {
+        let outstanding = core.submitted().saturating_sub(core.finished());
+        let queued: usize = core.remotes.iter().map(|remote| remote.deque.len()).sum();
+        self.systems.push(format!(
+            "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}",
+            core.index,
+            core.phase(),
+            core.remotes.len(),
+            core.sleep.sleeping_count(),
+            if core.injector.is_empty() { "empty" } else { "not empty" },
+        ));
+    }
+}
+
+impl fmt::Display for FiberDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for system in &self.systems {
+            writeln!(f, "{system}")?;
+        }
+        if self.fibers.is_empty() {
+            return f.write_str("no job runs or waits");
+        }
+        for (index, fiber) in self.fibers.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{fiber}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A dump of all systems of the process. For watchdogs: it stops nobody and takes no lock that a job could hold.
+pub fn dump_all() -> FiberDump {
+    let mut dump = FiberDump::empty();
+    for_each_system(|core| dump.add_system(core));
+    dump.add_fibers(|_| true);
+    dump
+}
