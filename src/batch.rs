@@ -6,7 +6,7 @@ use crate::JobSystem;
 use crate::counter::group::Group;
 use crate::error::PanicKind;
 use crate::fiber::WaitKind;
-use crate::job::JobSpec;
+use crate::job;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sched::current;
@@ -127,7 +127,7 @@ where
     let handle = BatchHandle { cell };
     for closure in closures {
         // SAFETY: the closure is 'static and Send, and so is its result.
-        unsafe { JobSpec::new(core, site).member_of(&cell.group).detach(closure) };
+        unsafe { job::detach_plain(core, site, &raw const cell.group, closure) };
     }
     handle
 }

@@ -5,7 +5,7 @@
 use crate::JobSystem;
 use crate::counter::AfterCounters;
 use crate::fiber::WaitKind;
-use crate::job::{JobHandle, JobSpec};
+use crate::job::{self, JobHandle, JobSpec};
 use crate::sched::current;
 use crate::system::core::SystemCore;
 use std::panic::Location;
@@ -50,7 +50,7 @@ where
 {
     let site = Location::caller();
     // SAFETY: the closure and its result are 'static and Send.
-    with_current_system(|core| JobHandle::new(unsafe { JobSpec::new(core, site).spawn(f) }))
+    with_current_system(|core| JobHandle::new(unsafe { job::spawn_plain(core, site, std::ptr::null(), f) }))
 }
 
 /// Spawns a job that is held back until all of `counters` have been zero since this call.

@@ -89,3 +89,12 @@ pub(crate) fn asymmetric_fences_available() -> bool {
     }
     crate::sys::register_process_wide_barrier()
 }
+
+/// Explores `model` with at most `preemptions` involuntary switches in an execution; the environment
+/// variable `LOOM_MAX_PREEMPTIONS` raises that bound.
+#[cfg(all(test, loom))]
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(0).max(preemptions));
+    builder.check(model);
+}

@@ -7,7 +7,7 @@
 
 use crate::counter::group::Group;
 use crate::fiber::WaitKind;
-use crate::job::{JobError, JobSpec, RawHandle};
+use crate::job::{self, JobError, JobSpec, RawHandle};
 use crate::sched::current;
 use crate::system::core::SystemCore;
 use crate::{Counter, JobSystem};
@@ -42,7 +42,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         T: Send + 'scope,
     {
         // SAFETY: the closure is a member of the group, for which the scope waits before 'scope ends.
-        let handle = unsafe { JobSpec::new(self.core(), Location::caller()).member_of(&self.group).spawn(f) };
+        let handle = unsafe { job::spawn_plain(self.core(), Location::caller(), &raw const self.group, f) };
         ScopedHandle { raw: handle, marker: PhantomData }
     }
 
@@ -55,6 +55,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
     }
 
+    #[inline]
     fn core(&'scope self) -> &'scope SystemCore {
         // SAFETY: `scope_in` keeps the system for as long as the scope lives.
         unsafe { &*self.core }

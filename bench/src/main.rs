@@ -30,10 +30,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     cell::CellArgs,
-    disturbance::Disturbance,
     machine::Machine,
     plan::Plan,
     report::{Report, Section},
+    runner::{Runner, Settings},
 };
 
 /// Measures ramie against its rivals: every figure in a process of its own, the systems interleaved.
@@ -69,6 +69,9 @@ struct Options {
     /// Fewer runs and fewer repetitions within each; the sizes of the problems stay the same.
     #[arg(long)]
     quick: bool,
+    /// Repetitions of a run that other processes have disturbed.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    retries: usize,
     /// Seconds after which a cell counts as hanging [default: 30, quick: 10].
     #[arg(long, value_name = "SECONDS")]
     budget: Option<f64>,
@@ -86,6 +89,11 @@ struct Options {
 impl Options {
     fn runs(&self) -> usize {
         self.runs.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
+    }
+
+    fn settings(&self) -> Result<Settings, String> {
+        let Options { quick, retries, .. } = *self;
+        Ok(Settings { runs: self.runs(), retries, quick, budget: self.budget()? })
     }
 
     fn budget(&self) -> Result<Duration, String> {
@@ -119,13 +127,11 @@ fn run(options: &Options) -> Result<ExitCode, String> {
         eprintln!("ramie-bench: this is a debug build, its figures say nothing: use cargo run --release");
     }
     let plan = Plan::new(&options.workloads, &options.rivals, &options.workers)?;
-    let runner = runner::Runner::new(options.runs(), options.quick, options.budget()?)?;
+    let runner = Runner::new(options.settings()?)?;
     let mut report = Report::new(Machine::here(), options.runs(), options.quick);
     report.print_head();
     for part in plan.parts() {
-        let disturbance = Disturbance::start();
-        let runs = runner.run(part);
-        let section = Section::new(part, &runs, disturbance.percent());
+        let section = Section::new(part, &runner.run(part));
         section.print();
         report.add(section);
     }

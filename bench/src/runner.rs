@@ -2,7 +2,8 @@
 //!
 //! Within each repetition all systems take their turn before the first is measured again, so that a drift of
 //! the machine hits them alike. A process that outlives its budget is killed and counts as hanging; one that
-//! ends by a signal or with an error counts as crashed. Neither ends the run.
+//! ends by a signal or with an error counts as crashed. Neither ends the run. A run during which other
+//! processes used a good part of the machine is repeated a few times.
 
 use std::{
     io::{IsTerminal, Read, Write},
@@ -15,11 +16,17 @@ use std::{
 
 use crate::{
     cell::Measured,
+    disturbance::Disturbance,
     plan::{Cell, Part},
 };
 
 /// A cell that has hung this often is not tried again.
 const HANGS_MAX: usize = 2;
+
+/// From this share of the machine on, in per cent, other processes disturb a run so much that it is repeated.
+const DISTURBED_PERCENT: f64 = 10.0;
+/// The machine is left alone for so long before a disturbed run is repeated.
+const DISTURBED_PAUSE: Duration = Duration::from_secs(2);
 
 /// What became of one run of a cell.
 #[derive(Clone, Debug)]
@@ -41,40 +48,57 @@ pub(crate) struct CellRuns {
     pub(crate) cell: Cell,
     /// An outcome for each run.
     pub(crate) outcomes: Vec<Outcome>,
+    /// The share of the machine, in per cent, that other processes used during each run, where that is known.
+    pub(crate) disturbances: Vec<f64>,
+}
+
+/// How to run cells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Runs of each cell.
+    pub(crate) runs: usize,
+    /// How often a run that other processes disturbed is repeated.
+    pub(crate) retries: usize,
+    /// Fewer repetitions within a cell.
+    pub(crate) quick: bool,
+    /// The time after which a run counts as hanging.
+    pub(crate) budget: Duration,
 }
 
 /// Runs cells.
 #[derive(Debug)]
 pub(crate) struct Runner {
     program: PathBuf,
-    runs: usize,
-    quick: bool,
-    budget: Duration,
+    settings: Settings,
 }
 
 impl Runner {
-    /// A runner that runs each cell `runs` times.
-    pub(crate) fn new(runs: usize, quick: bool, budget: Duration) -> Result<Runner, String> {
+    /// A runner with these settings.
+    pub(crate) fn new(settings: Settings) -> Result<Runner, String> {
         let program =
             std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-        Ok(Runner { program, runs, quick, budget })
+        Ok(Runner { program, settings })
     }
 
     /// Runs all cells of `part`, interleaved.
     pub(crate) fn run(&self, part: &Part) -> Vec<CellRuns> {
         let cells = part.cells().into_iter();
-        let mut results: Vec<_> = cells.map(|cell| CellRuns { cell, outcomes: Vec::new() }).collect();
-        for run in 1..=self.runs {
+        let new = |cell| CellRuns { cell, outcomes: Vec::new(), disturbances: Vec::new() };
+        let mut results: Vec<_> = cells.map(new).collect();
+        let runs = self.settings.runs;
+        for run in 1..=runs {
             for result in &mut results {
                 if result.hangs() >= HANGS_MAX {
                     continue;
                 }
                 let cell = result.cell;
                 progress(&format!(
-                    "{} {}, {} workers, run {run} of {}",
-                    cell.workload.name, cell.rival.name, cell.workers, self.runs
+                    "{} {}, {} workers, run {run} of {runs}",
+                    cell.workload.name, cell.rival.name, cell.workers
                 ));
-                result.outcomes.push(self.run_cell(cell));
+                let (outcome, disturbance) = self.run_cell_patiently(cell);
+                result.outcomes.push(outcome);
+                result.disturbances.extend(disturbance);
             }
         }
         progress("");
@@ -82,18 +106,41 @@ impl Runner {
         results
     }
 
+    /// Runs one cell, again if it was disturbed; the outcome of the least disturbed try, and how much that was.
+    fn run_cell_patiently(&self, cell: Cell) -> (Outcome, Option<f64>) {
+        let mut best: Option<(Outcome, Option<f64>)> = None;
+        for attempt in 0..=self.settings.retries {
+            if attempt > 0 {
+                thread::sleep(DISTURBED_PAUSE);
+            }
+            let disturbance = Disturbance::start();
+            let outcome = self.run_cell(cell);
+            let percent = disturbance.percent();
+            let is_quiet = percent.is_none_or(|percent| percent < DISTURBED_PERCENT);
+            // A failure is a result, however busy the machine was.
+            let failed = !matches!(outcome, Outcome::Measured(_));
+            if failed || is_quiet {
+                return (outcome, percent);
+            }
+            if best.as_ref().is_none_or(|(_, least)| percent < *least) {
+                best = Some((outcome, percent));
+            }
+        }
+        best.expect("there is at least one try")
+    }
+
     /// Runs one cell once.
     fn run_cell(&self, cell: Cell) -> Outcome {
         let mut command = Command::new(&self.program);
         command.args(["cell", cell.workload.name, cell.rival.name]);
         command.args(["--workers", &cell.workers.to_string()]);
-        command.args(["--budget", &self.budget.as_secs_f64().to_string()]);
-        if self.quick {
+        command.args(["--budget", &self.settings.budget.as_secs_f64().to_string()]);
+        if self.settings.quick {
             command.arg("--quick");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
-            Ok(child) => watch(child, self.budget),
+            Ok(child) => watch(child, self.settings.budget),
             Err(error) => Outcome::Crashed(format!("the process did not start: {error}")),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum Command {
     ///
     /// Into the folder go the frames (frame-0000.png and so on, 500 x 500 pixels, one pixel for 2 x 2
     /// cells of the grid) and animation.png, an animated PNG of 250 x 250 pixels that shows every second
-    /// frame, 15 a second. Together they take about 35 MB with the default of 240 frames.
+    /// frame, 15 a second. Together they take about 32 MB with the default of 240 frames.
     #[command(verbatim_doc_comment)]
     Demo(DemoArgs),
 }

@@ -109,7 +109,7 @@ impl CounterCell {
     }
 
     /// Waits until the count is zero.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wait_zero(&self, site: &'static Location<'static>) -> Result<(), FiberLimit> {
         if self.word.count() == 0 {
             return Ok(());

@@ -64,7 +64,7 @@ mod stackful {
             Ok(Self { coroutine: UnsafeCell::new(Some(coroutine)), yielder: Cell::new(ptr::null()) })
         }
 
-        #[inline]
+        #[inline(always)]
         fn resume(&self) -> bool {
             // SAFETY: only the root resumes, and the fiber that runs meanwhile uses `yielder` alone,
             // so this is the only reference to the coroutine.
@@ -79,7 +79,7 @@ mod stackful {
             }
         }
 
-        #[inline]
+        #[inline(always)]
         unsafe fn suspend(&self) {
             // SAFETY: the caller runs inside the coroutine, so it has started and set the yielder,
             // which lives on its stack until it ends.

@@ -196,6 +196,7 @@ where
     }
 
     /// From the closure's return on.
+    #[inline]
     unsafe fn finish(job: JobPtr, worker: &'static Worker, result: Result<R, Payload>) {
         let header = job.header();
         let outcome = if result.is_ok() { Outcome::Returned } else { Outcome::Panicked };
@@ -217,6 +218,7 @@ where
     }
 
     /// Everything after the result: counters, handle, block, group. `worker` is the one that has run the job.
+    #[inline]
     unsafe fn end(job: JobPtr, worker: Option<&'static Worker>, outcome: Outcome, mut kept: bool) {
         let header = job.header();
         let group = header.group();
@@ -247,12 +249,14 @@ where
             // SAFETY: the state says so, and what was in the block has been moved out.
             unsafe {
                 match worker {
-                    Some(worker) => storage::free(worker.caches(), job),
-                    None => current::with_caches(|caches| storage::free(caches, job)),
+                    Some(worker) => storage::free_class(worker.caches(), job, Self::CLASS),
+                    None => current::with_caches(|caches| storage::free_class(caches, job, Self::CLASS)),
                 }
             }
         }
-        wake::wake_id(completed.waiter);
+        if completed.waiter != 0 {
+            wake::wake_id(completed.waiter);
+        }
         if !group.is_null() {
             match worker {
                 Some(worker) => worker.earn_credit(group),
@@ -287,6 +291,7 @@ where
     }
 
     /// Nobody will ask for this result.
+    #[inline]
     fn drop_unwanted(job: JobPtr, result: Result<R, Payload>) {
         let header = job.header();
         match result {

@@ -134,8 +134,7 @@ impl<'system> JobSpec<'system> {
 
     /// # Safety
     ///
-    /// What `f` and its result borrow outlives the job; both may be used on other threads.
-    #[inline]
+    /// As for [`spawn_plain`].
     pub(crate) unsafe fn spawn<F, T>(self, f: F) -> RawHandle<T>
     where
         F: FnOnce() -> T,
@@ -146,8 +145,7 @@ impl<'system> JobSpec<'system> {
 
     /// # Safety
     ///
-    /// As for [`spawn`](Self::spawn).
-    #[inline]
+    /// As for [`spawn_plain`].
     pub(crate) unsafe fn detach<F>(self, f: F)
     where
         F: FnOnce(),
@@ -156,81 +154,48 @@ impl<'system> JobSpec<'system> {
         unsafe { self.submit(Owner::Nobody, f) };
     }
 
-    #[inline]
     unsafe fn submit<F, T>(self, owner: Owner, f: F) -> JobPtr
     where
         F: FnOnce() -> T,
     {
-        let worker = current::worker();
-        match worker.filter(|worker| worker.belongs_to(self.core)) {
-            // SAFETY: promised by the caller of `spawn` or `detach`.
-            Some(own) if own.in_fiber() => unsafe { self.submit_inside(own, owner, f) },
-            // SAFETY: as above.
-            _ => unsafe { self.submit_outside(worker, owner, f) },
-        }
-    }
-
-    /// From one of the system's own jobs.
-    #[inline]
-    unsafe fn submit_inside<F, T>(self, worker: &'static Worker, owner: Owner, f: F) -> JobPtr
-    where
-        F: FnOnce() -> T,
-    {
-        let core = self.core;
-        if !self.group.is_null() {
-            // SAFETY: the caller of `member_of` keeps the group.
-            worker.spend_credit(unsafe { &*self.group });
-        }
-        worker.count_submitted(1);
         if self.is_plain() {
-            let new = self.new_job(worker.caches(), owner, SiteRef::unnamed(self.location));
-            // SAFETY: promised by the caller.
-            let job = unsafe { body::create::<F, T>(&new, f) };
-            worker.push(job.into());
-            return job;
+            // SAFETY: promised by the caller of `spawn` or `detach`.
+            return unsafe { submit_plain(self.core, self.location, self.group, owner, f) };
         }
-        // SAFETY: promised by the caller.
-        unsafe { self.submit_special(core, worker.caches(), owner, f, true, |job| worker.push(job.into())) }
-    }
-
-    /// From any other thread, or a job of another system.
-    #[cold]
-    unsafe fn submit_outside<F, T>(self, worker: Option<&Worker>, owner: Owner, f: F) -> JobPtr
-    where
-        F: FnOnce() -> T,
-    {
         let core = self.core;
-        if !self.group.is_null() {
-            // SAFETY: the caller of `member_of` keeps the group.
-            unsafe { &*self.group }.add_member(worker);
-        }
-        let accepted = core.begin_submission();
-        current::with_caches(|caches| {
-            let enqueue = |job: JobPtr| if accepted { core.inject(job) } else { refuse(job) };
-            if self.is_plain() {
-                let new = self.new_job(caches, owner, SiteRef::unnamed(self.location));
-                // SAFETY: promised by the caller.
-                let job = unsafe { body::create::<F, T>(&new, f) };
-                enqueue(job);
-                return job;
+        let worker = current::worker();
+        match worker.filter(|worker| worker.in_fiber() && worker.belongs_to(core)) {
+            Some(own) => {
+                // SAFETY: the caller of `member_of` keeps the group.
+                if let Some(group) = unsafe { self.group.as_ref() } {
+                    own.spend_credit(group);
+                }
+                own.count_submitted(1);
+                // SAFETY: promised by the caller of `spawn` or `detach`.
+                unsafe { self.submit_special(own.caches(), owner, f, true, |job| own.push(job.into())) }
             }
-            // SAFETY: promised by the caller.
-            unsafe { self.submit_special(core, caches, owner, f, accepted, enqueue) }
-        })
+            None => {
+                // SAFETY: the caller of `member_of` keeps the group.
+                if let Some(group) = unsafe { self.group.as_ref() } {
+                    group.add_member(worker);
+                }
+                let accepted = core.begin_submission();
+                current::with_caches(|caches| {
+                    let enqueue = |job: JobPtr| if accepted { core.inject(job) } else { refuse(job) };
+                    // SAFETY: promised by the caller of `spawn` or `detach`.
+                    unsafe { self.submit_special(caches, owner, f, accepted, enqueue) }
+                })
+            }
+        }
     }
 
     fn is_plain(&self) -> bool {
         self.name.is_none() && self.counters.is_empty() && self.after.is_empty()
     }
 
-    fn new_job<'a>(&self, caches: &'a Caches, owner: Owner, site: SiteRef) -> NewJob<'a> {
-        NewJob { caches, system: self.core.index, group: self.group, site, owner }
-    }
-
     /// A job with a name, counters, or counters to come after.
     unsafe fn submit_special<F, T>(
         self,
-        core: &SystemCore,
         caches: &Caches,
         owner: Owner,
         f: F,
@@ -244,7 +209,8 @@ impl<'system> JobSpec<'system> {
             Some(name) => SiteRef::named(self.location, name),
             None => SiteRef::unnamed(self.location),
         };
-        let new = self.new_job(caches, owner, site);
+        let core = self.core;
+        let new = NewJob { caches, system: core.index, group: self.group, site, owner };
         if self.counters.is_empty() && self.after.is_empty() {
             // SAFETY: promised by the caller of `spawn` or `detach`.
             let job = unsafe { body::create::<F, T>(&new, f) };
@@ -284,6 +250,103 @@ impl<'system> JobSpec<'system> {
         // SAFETY: promised by the caller.
         unsafe { self.spawn(f) }
     }
+}
+
+/// Submits a job that has nothing but a closure: the path that has to be short.
+///
+/// # Safety
+///
+/// What `f` and its result borrow outlives the job, both may be used on other threads, and `group`, if it is not
+/// null, is kept until its count is zero.
+#[inline]
+unsafe fn submit_plain<F, T>(
+    core: &SystemCore,
+    location: &'static Location<'static>,
+    group: *const Group,
+    owner: Owner,
+    f: F,
+) -> JobPtr
+where
+    F: FnOnce() -> T,
+{
+    match current::worker() {
+        Some(worker) if worker.belongs_to(core) && worker.in_fiber() => {
+            // SAFETY: promised by the caller.
+            if let Some(group) = unsafe { group.as_ref() } {
+                worker.spend_credit(group);
+            }
+            worker.count_submitted(1);
+            let site = SiteRef::unnamed(location);
+            let new = NewJob { caches: worker.caches(), system: core.index, group, site, owner };
+            // SAFETY: promised by the caller.
+            let job = unsafe { body::create::<F, T>(&new, f) };
+            worker.push(job.into());
+            job
+        }
+        // SAFETY: promised by the caller.
+        worker => unsafe { submit_plain_outside(worker, core, location, group, owner, f) },
+    }
+}
+
+/// From a thread outside, or a job of another system.
+#[cold]
+unsafe fn submit_plain_outside<F, T>(
+    worker: Option<&Worker>,
+    core: &SystemCore,
+    location: &'static Location<'static>,
+    group: *const Group,
+    owner: Owner,
+    f: F,
+) -> JobPtr
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: promised by the caller.
+    if let Some(group) = unsafe { group.as_ref() } {
+        group.add_member(worker);
+    }
+    let accepted = core.begin_submission();
+    let site = SiteRef::unnamed(location);
+    let job = current::with_caches(|caches| {
+        let new = NewJob { caches, system: core.index, group, site, owner };
+        // SAFETY: promised by the caller.
+        unsafe { body::create::<F, T>(&new, f) }
+    });
+    if accepted { core.inject(job) } else { refuse(job) }
+    job
+}
+
+/// Submits a job that has nothing but a closure, and gives its handle.
+///
+/// # Safety
+///
+/// As for [`submit_plain`].
+#[inline]
+pub(crate) unsafe fn spawn_plain<F, T>(
+    core: &SystemCore,
+    location: &'static Location<'static>,
+    group: *const Group,
+    f: F,
+) -> RawHandle<T>
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: promised by the caller; the job is created with a handle.
+    unsafe { RawHandle::new(submit_plain(core, location, group, Owner::Handle, f)) }
+}
+
+/// As [`spawn_plain`], without a handle.
+///
+/// # Safety
+///
+/// As for [`submit_plain`].
+#[inline]
+pub(crate) unsafe fn detach_plain<F>(core: &SystemCore, location: &'static Location<'static>, group: *const Group, f: F)
+where
+    F: FnOnce(),
+{
+    // SAFETY: promised by the caller.
+    unsafe { submit_plain(core, location, group, Owner::Nobody, f) };
 }
 
 /// Links a held job to its counters.

@@ -254,11 +254,20 @@ impl<T> RawHandle<T> {
 }
 
 impl<T> Drop for RawHandle<T> {
+    #[inline]
     fn drop(&mut self) {
-        let header = self.job.header();
-        if header.state.detach_unfinished() {
-            return;
+        if !self.job.header().state.detach_unfinished() {
+            self.drop_finished();
         }
+    }
+}
+
+impl<T> RawHandle<T> {
+    /// The handle is dropped after its job has ended.
+    #[cold]
+    #[inline(never)]
+    fn drop_finished(&mut self) {
+        let header = self.job.header();
         let (system, site, group) = (header.system(), header.site(), header.group());
         let Look::Done(outcome) = header.state.look() else { unreachable!("it was done") };
         if matches!(outcome, Outcome::Cancelled | Outcome::Abandoned) {

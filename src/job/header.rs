@@ -60,6 +60,7 @@ impl JobHeader {
         }
     }
 
+    #[inline]
     pub(crate) fn fill(
         &self,
         vtable: &'static JobVtable,
@@ -88,6 +89,7 @@ impl JobHeader {
         unsafe { SiteRef::from_raw(self.site.load(Ordering::Relaxed)) }
     }
 
+    #[inline]
     pub(crate) fn vtable(&self) -> Option<&'static JobVtable> {
         // SAFETY: null or a static.
         unsafe { self.vtable.load(Ordering::Relaxed).as_ref() }
@@ -151,7 +153,7 @@ impl JobPtr {
     /// # Safety
     ///
     /// The caller owns the queue entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn run_entry(self, worker: &'static Worker) {
         match self.header().state.pop() {
             // SAFETY: popping made this thread the one to run or discard the job.
@@ -163,7 +165,7 @@ impl JobPtr {
         worker.count_finished();
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn run_claimed(self, worker: &'static Worker) {
         let header = self.header();
         let Some(vtable) = header.vtable() else { unreachable!("a pending job has a vtable") };
@@ -233,7 +235,7 @@ impl JobRef {
     /// # Safety
     ///
     /// The caller owns the entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn run(self, worker: &'static Worker) {
         if self.is_stack() {
             worker.flush_credit();

@@ -23,7 +23,7 @@ pub use handle::{JobError, JobHandle};
 #[cfg(not(loom))]
 pub(crate) use body::{NewJob, Owner, create, drop_guarded};
 #[cfg(not(loom))]
-pub(crate) use builder::JobSpec;
+pub(crate) use builder::{JobSpec, detach_plain, spawn_plain};
 #[cfg(not(loom))]
 pub(crate) use handle::RawHandle;
 #[cfg(not(loom))]

@@ -12,7 +12,7 @@ use crate::sched::wake;
 use crate::sched::worker::Worker;
 use crate::trace::site::SiteRef;
 use std::cell::UnsafeCell;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 
@@ -58,7 +58,8 @@ impl StackJob {
 pub(crate) struct Half<F, R> {
     job: StackJob,
     closure: UnsafeCell<ManuallyDrop<F>>,
-    result: UnsafeCell<Option<Result<R, Payload>>>,
+    /// Written before the latch says DONE.
+    result: UnsafeCell<MaybeUninit<Result<R, Payload>>>,
     site: &'static Location<'static>,
 }
 
@@ -68,7 +69,7 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         Self {
             job: StackJob { execute: Self::execute, latch: AtomicU32::new(0) },
             closure: UnsafeCell::new(ManuallyDrop::new(closure)),
-            result: UnsafeCell::new(None),
+            result: UnsafeCell::new(MaybeUninit::uninit()),
             site,
         }
     }
@@ -98,10 +99,10 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
     ///
     /// # Safety
     ///
-    /// The job [is done](StackJob::is_done).
+    /// The job [is done](StackJob::is_done), and this is called once.
     pub(crate) unsafe fn take_result(&self) -> Result<R, Payload> {
-        // SAFETY: the thief is done with it, and the waiter is the only other one to use it.
-        unsafe { (*self.result.get()).take() }.expect("a finished job has a result")
+        // SAFETY: the thief wrote it before it was done, and the waiter is the only other one to use it.
+        unsafe { (*self.result.get()).assume_init_read() }
     }
 
     unsafe fn execute(job: *mut StackJob, worker: &'static Worker) {
@@ -115,7 +116,7 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
         // SAFETY: as above.
-        unsafe { *half.result.get() = Some(result) };
+        unsafe { (*half.result.get()).write(result) };
         // What this job spawned into other groups must be known before its waiter goes on.
         worker.flush_credit();
         // ORDERING: AcqRel: Release for the result, Acquire for the waiter's node. The last touch.

@@ -102,6 +102,7 @@ impl JobState {
     }
 
     /// Free -> Pending. Only the block's owner calls this, before anybody else knows of the job.
+    #[inline]
     pub(crate) fn submit(&self, detached: bool, held: bool) {
         let word = self.0.load(Ordering::Relaxed) & GENERATION_MASK;
         let kind = if detached { DETACHED } else { 0 };
@@ -203,6 +204,7 @@ impl JobState {
 
     /// Claimed -> Done. `kept` says that the block holds a result for the handle. `None`: nobody wants it since
     /// [`result_is_unwanted`](Self::result_is_unwanted) said no; drop it and call this again.
+    #[inline]
     #[must_use]
     pub(crate) fn complete(&self, outcome: Outcome, kept: bool) -> Option<Completed> {
         let mut word = self.0.load(Ordering::Relaxed);
@@ -263,6 +265,7 @@ impl JobState {
 
     /// The handle is dropped before the job ended; true if that is so. If it has ended, the caller drops the
     /// result first and then calls [`let_go`](Self::let_go).
+    #[inline]
     #[must_use]
     pub(crate) fn detach_unfinished(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
@@ -288,6 +291,7 @@ impl JobState {
     }
 
     /// Any -> Free, with a new generation. Only whoever was told to free calls this.
+    #[inline]
     pub(crate) fn recycle(&self) {
         let word = self.0.load(Ordering::Relaxed);
         let generation = word.wrapping_add(GENERATION_ONE) & GENERATION_MASK;

@@ -85,9 +85,19 @@ pub(crate) fn alloc(caches: &Caches, class: usize) -> JobPtr {
 /// The job's state told the caller to, and there is nothing in the block to be dropped.
 #[inline]
 pub(crate) unsafe fn free(caches: &Caches, job: JobPtr) {
-    let header = job.header();
-    let class = header.vtable().map_or(0, |vtable| vtable.class);
-    header.state.recycle();
+    let class = job.header().vtable().map_or(0, |vtable| vtable.class);
+    // SAFETY: promised by the caller; the class is the one that the block was allocated with.
+    unsafe { free_class(caches, job, usize::from(class)) };
+}
+
+/// As [`free`], for a caller who knows the class.
+///
+/// # Safety
+///
+/// As for [`free`]; the block is of this class.
+#[inline]
+pub(crate) unsafe fn free_class(caches: &Caches, job: JobPtr, class: usize) {
+    job.header().state.recycle();
     // SAFETY: promised by the caller; the class is the one the block was allocated with.
     unsafe {
         match class {

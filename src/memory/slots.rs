@@ -163,7 +163,7 @@ fn new_chunk<T: Slot>(depot: &'static Depot) -> (&'static Chunk, usize) {
     let slot_count = (CHUNK_BYTES_MAX / stride_bytes).min(CHUNK_SLOTS_MAX);
     let layout = Layout::array::<T>(slot_count).expect("a chunk is about a mebibyte");
     // SAFETY: the layout is not empty.
-    let base = unsafe { std::alloc::alloc_zeroed(layout) };
+    let base = unsafe { std::alloc::alloc(layout) };
     if base.is_null() {
         std::alloc::handle_alloc_error(layout);
     }

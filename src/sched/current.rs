@@ -1,4 +1,4 @@
-//! The only thread-local of the crate: which worker this thread is.
+//! The only thread-locals of the crate: which worker this thread is, and the free slots of other threads.
 //!
 //! The accessors are never inlined, so that no compiler keeps a thread-local's address across a suspension.
 //! Fibers are sticky, so the worker that they return stays right for as long as the job runs.
@@ -10,26 +10,22 @@ use crate::memory::slots::Caches;
 use std::cell::{Cell, OnceCell};
 use std::ptr;
 
-struct ThreadState {
-    worker: Cell<*const Worker>,
-    /// For threads that are no workers; workers have caches of their own.
-    caches: OnceCell<Caches>,
-}
-
 #[cfg(not(shuttle))]
 use std::thread_local;
 #[cfg(shuttle)]
 use shuttle::thread_local;
 
 thread_local! {
-    static THREAD: ThreadState =
-        const { ThreadState { worker: Cell::new(ptr::null()), caches: OnceCell::new() } };
+    /// The worker that this thread is, or null. Has no destructor, so that reading it is one load.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// For threads that are no workers; workers have caches of their own.
+    static CACHES: OnceCell<Caches> = const { OnceCell::new() };
 }
 
 /// The worker that this thread is, if it is one.
 #[inline(never)]
 pub(crate) fn worker() -> Option<&'static Worker> {
-    let worker = THREAD.try_with(|state| state.worker.get()).unwrap_or(ptr::null());
+    let worker = WORKER.with(Cell::get);
     // SAFETY: null, or set by `enter` to a worker, which lives for ever, on the thread that owns it.
     unsafe { worker.as_ref() }
 }
@@ -37,13 +33,13 @@ pub(crate) fn worker() -> Option<&'static Worker> {
 /// Makes this thread `worker`.
 #[inline(never)]
 pub(crate) fn enter(worker: &'static Worker) {
-    THREAD.with(|state| state.worker.set(worker));
+    WORKER.with(|current| current.set(worker));
 }
 
 /// Makes this thread an ordinary one again.
 #[inline(never)]
 pub(crate) fn leave() {
-    THREAD.with(|state| state.worker.set(ptr::null()));
+    WORKER.with(|current| current.set(ptr::null()));
 }
 
 /// Calls `f` with the free slots of this thread. `f` runs no user code.
@@ -58,9 +54,9 @@ pub(crate) fn with_caches<R>(f: impl FnOnce(&Caches) -> R) -> R {
 #[inline(never)]
 fn with_thread_caches<R>(f: impl FnOnce(&Caches) -> R) -> R {
     let mut f = Some(f);
-    let done = THREAD.try_with(|state| {
+    let done = CACHES.try_with(|caches| {
         let f = f.take().expect("called once");
-        f(state.caches.get_or_init(Caches::default))
+        f(caches.get_or_init(Caches::default))
     });
     match done {
         Ok(result) => result,

@@ -8,6 +8,8 @@ use crossbeam_utils::CachePadded;
 struct Words {
     /// How many workers search, woken ones that have not begun yet included.
     searching_count: AtomicU32,
+    /// At least the number of bits set in `sleeping`: raised before a bit is set, lowered after it was cleared.
+    sleeping_count: AtomicU32,
     /// A bit per worker that sleeps, or is about to. The worker sets its own; whoever clears a bit
     /// (by fetch_and) decides that this worker wakes.
     sleeping: Box<[AtomicU64]>,
@@ -35,6 +37,7 @@ impl Sleep {
         Self {
             words: CachePadded::new(Words {
                 searching_count: AtomicU32::new(0),
+                sleeping_count: AtomicU32::new(0),
                 sleeping: (0..worker_count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             }),
             searching_max: searching_max.max(1) as u32,
@@ -75,12 +78,12 @@ impl Sleep {
 
     #[inline]
     pub(crate) fn anyone_sleeps(&self) -> bool {
-        self.words.sleeping.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        self.words.sleeping_count.load(Ordering::Relaxed) != 0
     }
 
-    /// How many sleep.
+    /// How many sleep, or are about to.
     pub(crate) fn sleeping_count(&self) -> usize {
-        self.words.sleeping.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
+        self.words.sleeping_count.load(Ordering::Relaxed) as usize
     }
 
     /// Chooses a sleeper and counts it among those who search; nobody if somebody does already.
@@ -116,6 +119,7 @@ impl Sleep {
                 let bit = bits.trailing_zeros();
                 let before = word.fetch_and(!(1 << bit), Ordering::SeqCst);
                 if before & (1 << bit) != 0 {
+                    self.words.sleeping_count.fetch_sub(1, Ordering::SeqCst);
                     return Some(index * 64 + bit as usize);
                 }
                 bits = before & !(1 << bit);
@@ -163,6 +167,7 @@ impl Sleep {
     /// After this the caller must look at all queues once more ([`wake_self`](Self::wake_self) if there is
     /// something) before it sleeps.
     pub(crate) fn announce(&self, worker: usize, searched: bool) {
+        self.words.sleeping_count.fetch_add(1, Ordering::SeqCst);
         self.words.sleeping[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
         if searched {
             self.words.searching_count.fetch_sub(1, Ordering::SeqCst);
@@ -180,7 +185,11 @@ impl Sleep {
     pub(crate) fn wake_self(&self, worker: usize) -> Woken {
         let bit = 1 << (worker % 64);
         let before = self.words.sleeping[worker / 64].fetch_and(!bit, Ordering::SeqCst);
-        if before & bit != 0 { Woken::ByItself } else { Woken::ToSearch }
+        if before & bit == 0 {
+            return Woken::ToSearch;
+        }
+        self.words.sleeping_count.fetch_sub(1, Ordering::SeqCst);
+        Woken::ByItself
     }
 }
 

@@ -451,6 +451,7 @@ impl Worker {
     }
 
     /// Suspends the current fiber until it is resumed; its node has been given to a waker.
+    #[inline(always)]
     pub(crate) fn suspend(&self) {
         self.flush_credit();
         tally(&self.remote.tally.suspensions, 1);
@@ -459,6 +460,7 @@ impl Worker {
 
     /// Lets others run; the current fiber ranks behind one full search. Does nothing if there is no
     /// fiber to go on with.
+    #[inline]
     pub(crate) fn yield_fiber(&'static self, kind: WaitKind, site: &'static Location<'static>) {
         if self.reserve_spare(AtLimit::Refuse).is_err() {
             return;
@@ -471,7 +473,7 @@ impl Worker {
         fiber.set_state(FiberState::Running);
     }
 
-    #[inline]
+    #[inline(always)]
     fn switch_to_root(&self) {
         let fiber = self.current_fiber();
         // SAFETY: `current` is the fiber that this code runs on.
@@ -497,7 +499,7 @@ impl Worker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_fiber(&'static self, fiber: &'static Fiber) {
         tally(&self.remote.tally.resumes, 1);
         self.current.set(fiber);
@@ -511,7 +513,7 @@ impl Worker {
     }
 
     /// What the root should resume; `None` if there is no fiber to go on with.
-    #[inline]
+    #[inline(always)]
     fn next_fiber(&'static self) -> Option<&'static Fiber> {
         let next = self.resume_next.replace(ptr::null());
         // SAFETY: null, or a fiber in its slot.
@@ -559,15 +561,18 @@ impl Worker {
         worker.job_loop();
     }
 
+    /// PERF: inlined down to the call of the job's function, see `wait::wait`.
+    #[inline(always)]
     fn job_loop(&'static self) {
-        if self.exiting.get() {
-            return;
-        }
-        if let Some(job) = self.handoff.take() {
-            self.run_job(job);
-        }
         loop {
-            match self.next() {
+            if self.exiting.get() {
+                return;
+            }
+            let next = match self.handoff.take() {
+                Some(job) => Next::Job(job),
+                None => self.next(),
+            };
+            match next {
                 Next::Job(job) => {
                     self.end_search();
                     self.run_job(job);
@@ -576,31 +581,25 @@ impl Worker {
                     self.end_search();
                     self.resume_next.set(fiber);
                     self.go_idle();
-                    if self.exiting.get() {
-                        return;
-                    }
-                    if let Some(job) = self.handoff.take() {
-                        self.run_job(job);
-                    }
                 }
                 Next::Nothing => self.idle(),
                 Next::Exit => {
                     self.end_search();
                     self.exiting.set(true);
-                    return;
                 }
             }
         }
     }
 
     /// Puts the current fiber into the pool and returns to the root.
+    #[inline(always)]
     fn go_idle(&self) {
         self.flush_credit();
         self.put_idle_fiber(self.current_fiber());
         self.switch_to_root();
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_job(&'static self, job: JobRef) {
         // SAFETY: the job was taken out of a queue by this thread.
         unsafe { job.run(self) };

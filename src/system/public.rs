@@ -228,7 +228,7 @@ impl JobSystem {
         T: Send + 'static,
     {
         // SAFETY: the closure and its result are 'static and Send.
-        JobHandle::new(unsafe { JobSpec::new(self.core(), Location::caller()).spawn(f) })
+        JobHandle::new(unsafe { job::spawn_plain(self.core(), Location::caller(), std::ptr::null(), f) })
     }
 
     /// Sets up a job: a name, counters, what it comes after.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// From this share of the machine on, other processes are worth a warning.
-const DISTURBANCE_PERCENT: f64 = 3.0;
+const DISTURBANCE_PERCENT: f64 = 10.0;
 
 /// A workload's results.
 #[derive(Debug, Serialize)]
@@ -27,7 +27,8 @@ pub(crate) struct Section {
     pub(super) systems: Vec<&'static str>,
     /// The worker counts, ascending.
     pub(super) workers: Vec<usize>,
-    /// The share of the machine, in per cent, that other processes used meanwhile, where that is known.
+    /// The share of the machine, in per cent, that other processes used during the most disturbed run, where
+    /// that is known.
     pub(super) disturbance_percent: Option<f64>,
     /// Its metrics.
     pub(super) metrics: Vec<MetricSection>,
@@ -56,8 +57,8 @@ pub(crate) struct Entry {
 }
 
 impl Section {
-    /// Summarises the runs of `part`, during which others used so much of the machine.
-    pub(crate) fn new(part: &Part, runs: &[CellRuns], disturbance_percent: Option<f64>) -> Section {
+    /// Summarises the runs of `part`.
+    pub(crate) fn new(part: &Part, runs: &[CellRuns]) -> Section {
         let workload = part.workload;
         let metric_section = |metric: &Metric| MetricSection {
             name: metric.name,
@@ -79,7 +80,7 @@ impl Section {
                 .filter(|name| part.rivals.iter().any(|rival| rival.name == *name)),
             systems: part.rivals.iter().map(|rival| rival.name).collect(),
             workers: part.workers.clone(),
-            disturbance_percent,
+            disturbance_percent: runs.iter().flat_map(|runs| &runs.disturbances).copied().reduce(f64::max),
             metrics: workload.metrics.iter().map(metric_section).collect(),
         }
     }
@@ -107,7 +108,7 @@ impl Section {
     /// A warning, if others used the machine meanwhile.
     pub(super) fn disturbance(&self) -> Option<String> {
         let percent = self.disturbance_percent.filter(|percent| *percent >= DISTURBANCE_PERCENT)?;
-        Some(format!("disturbed: other processes used {percent:.0} % of the machine meanwhile"))
+        Some(format!("disturbed: other processes used up to {percent:.0} % of the machine during a run"))
     }
 
     /// What the table of `metric` shows, in a line.

@@ -1,13 +1,16 @@
 //! ramie itself, through its public API, with its defaults apart from the number of workers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use ramie::{Counter, Drain, JobSystem, Scope};
 
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
-    measure::{medians, time_ns},
+    measure::medians,
     params::Params,
     workloads::{
         chain, fanout, fib, flat_batch, flat_spawn, idle, never_waits, outside, par_for, sand, start_stop,
@@ -110,47 +113,32 @@ fn switch(params: &Params) -> Measured {
 }
 
 fn switch_many(params: &Params) -> Measured {
-    let system = system(params.workers);
-    system.run(|| {
+    system(params.workers).run(|| {
         let [ns] = medians(params, switch_many::REPEATS, || {
-            let fibers = Waiters::start(&system, switch_many::FIBERS, || {
+            let [_, turns_ns] = suspend_and_resume(switch_many::FIBERS, || {
                 for _ in 0..switch_many::TURNS {
                     ramie::yield_now();
                 }
             });
-            [time_ns(|| fibers.finish()) / switch_many::TURNS_IN_ALL as f64]
+            [turns_ns / switch_many::TURNS_IN_ALL as f64]
         });
         Measured::one(switch_many::WORKLOAD.metrics[0].name, ns)
     })
 }
 
 fn fanout(params: &Params) -> Measured {
-    let system = system(params.workers);
-    system.run(|| {
-        fanout::measure(params, || {
-            let mut waiters = None;
-            let suspend_ns = time_ns(|| waiters = Some(Waiters::start(&system, fanout::WAITERS, || ())));
-            let resume_ns = time_ns(|| waiters.take().expect("they were started").finish());
-            [suspend_ns, resume_ns]
-        })
-    })
+    system(params.workers).run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || ())))
 }
 
-/// Jobs that all wait on one counter.
-struct Waiters {
-    gate: Counter,
-    ended: Counter,
-}
-
-impl Waiters {
-    /// Starts `count` jobs that wait, and then call `then`; returns when the last one is about to wait.
-    fn start(system: &JobSystem, count: usize, then: fn()) -> Waiters {
-        let waiters = Waiters { gate: Counter::new(1), ended: Counter::new(0) };
-        let all_started = Counter::new(1);
-        let started = std::sync::Arc::new(AtomicUsize::new(0));
+/// Lets `count` jobs wait for a counter, signals it, and lets them do `then`. Returns, in nanoseconds, how long
+/// it took until the last one was about to wait, and from the signal until all had ended.
+fn suspend_and_resume(count: usize, then: fn()) -> [f64; 2] {
+    let (gate, all_started, started) = (Counter::new(1), Counter::new(1), AtomicUsize::new(0));
+    let begin = Instant::now();
+    let mut signalled = begin;
+    ramie::scope(|scope| {
         for _ in 0..count {
-            let (gate, all_started, started) = (waiters.gate.clone(), all_started.clone(), started.clone());
-            system.job().counter(&waiters.ended).detach(move || {
+            let _ = scope.spawn(|| {
                 if started.fetch_add(1, Ordering::Relaxed) + 1 == count {
                     all_started.signal();
                 }
@@ -159,14 +147,10 @@ impl Waiters {
             });
         }
         all_started.wait();
-        waiters
-    }
-
-    /// Lets the jobs go, and returns when all have ended.
-    fn finish(self) {
-        self.gate.signal();
-        self.ended.wait();
-    }
+        signalled = Instant::now();
+        gate.signal();
+    });
+    [(signalled - begin).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
 }
 
 fn chain(params: &Params) -> Measured {

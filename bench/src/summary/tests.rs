@@ -3,7 +3,7 @@ use crate::{cell::Measured, plan::Plan};
 
 fn runs(outcomes: Vec<Outcome>) -> CellRuns {
     let plan = Plan::new(&["fib".into()], &["serial".into()], &[1]).unwrap();
-    CellRuns { cell: plan.parts()[0].cells()[0], outcomes }
+    CellRuns { cell: plan.parts()[0].cells()[0], outcomes, disturbances: Vec::new() }
 }
 
 const METRIC: Metric = Metric { name: "join", unit: "ns", about: "" };

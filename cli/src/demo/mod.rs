@@ -28,6 +28,11 @@ use times::Times;
 /// The animated picture in the output folder.
 const ANIMATION: &str = "animation.png";
 
+/// The stack of a fiber. Without optimisation, the library that compresses the pictures builds its
+/// tables of some hundred KB on the stack before it moves them to the heap. What is not touched of a
+/// stack costs no memory.
+const STACK_BYTES: usize = 1024 * 1024;
+
 /// Runs the demonstration. Gives back what is to be printed.
 pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
     let picture = match &args.picture {
@@ -71,7 +76,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
 }
 
 fn start_system(worker_count: Option<u16>) -> Result<JobSystem, Failure> {
-    let mut builder = JobSystem::builder();
+    let mut builder = JobSystem::builder().stack_size(STACK_BYTES);
     if let Some(count) = worker_count {
         builder = builder.workers(usize::from(count));
     }

@@ -33,10 +33,11 @@ fn push_phase(text: &mut String, name: &str, samples: &Samples) {
     push_line(text, format_args!("{name:<12}{p50:>10.3}{p99:>10.3}{max:>10.3}"));
 }
 
-/// The line about the job system.
+/// The lines about the job system.
 pub(crate) fn load(load: &Load, frame_count: u32) -> String {
     format!(
-        "{:.0} frames/s, workers {:.0} % busy; {} jobs ({:.0}/s), {} steals, {} suspensions\n",
+        "{:.0} frames/s, workers {:.0} % busy\n\
+         {} jobs ({:.0}/s, parts of loops not counted), {} steals, {} suspensions\n",
         f64::from(frame_count) / load.elapsed.as_secs_f64().max(1e-9),
         load.busy_percent,
         load.jobs,

@@ -10,8 +10,10 @@ fn section(outcomes: [Outcome; 3]) -> Section {
     let plan = Plan::new(&["fib".into()], &["serial".into(), "corosensei".into(), "rayon".into()], &[1, 2]);
     let part = plan.unwrap().parts()[0].clone();
     let cells = part.cells().into_iter().zip(outcomes);
-    let runs: Vec<_> = cells.map(|(cell, outcome)| CellRuns { cell, outcomes: vec![outcome] }).collect();
-    Section::new(&part, &runs, Some(40.0))
+    let runs: Vec<_> = cells
+        .map(|(cell, outcome)| CellRuns { cell, outcomes: vec![outcome], disturbances: vec![40.0] })
+        .collect();
+    Section::new(&part, &runs)
 }
 
 fn measured(value: f64) -> Outcome {

@@ -1,0 +1,170 @@
+//! loom: every item of the deque is taken exactly once, and what was written before the push is seen by the taker.
+
+#![expect(unsafe_code, reason = "the owner's operations")]
+
+use super::{Deque, Steal};
+use crate::primitives::explore;
+use loom::cell::UnsafeCell;
+use loom::thread;
+use std::ptr;
+use std::sync::Arc;
+
+const ITEMS_MAX: usize = 5;
+
+/// A deque whose items are numbers from 1 on, and what lies behind each of them.
+struct Model {
+    deque: Deque,
+    /// Written before the push, taken by whoever gets the item; loom finds any two accesses that race.
+    behind: [UnsafeCell<bool>; ITEMS_MAX],
+}
+
+// SAFETY: loom checks all accesses to the cells.
+unsafe impl Sync for Model {}
+
+impl Model {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { deque: Deque::new(), behind: std::array::from_fn(|_| UnsafeCell::new(false)) })
+    }
+
+    fn push(&self, item: usize) {
+        // SAFETY: only the model's owner thread pushes and pops.
+        self.behind[item - 1].with_mut(|behind| unsafe { *behind = true });
+        unsafe { self.deque.push(ptr::without_provenance_mut(item)) };
+    }
+
+    /// Accounts for a taken item.
+    fn taken(&self, item: *mut ()) {
+        let item = item.addr();
+        assert!((1..=ITEMS_MAX).contains(&item), "an item that was never pushed: {item}");
+        // SAFETY: loom checks that nobody else accesses the cell.
+        let was_there = self.behind[item - 1].with_mut(|behind| unsafe { behind.replace(false) });
+        assert!(was_there, "item {item} was taken twice");
+    }
+
+    fn pop(&self) -> bool {
+        // SAFETY: as in `push`.
+        let Some(item) = (unsafe { self.deque.pop() }) else { return false };
+        self.taken(item);
+        true
+    }
+
+    fn steal(&self) -> bool {
+        let Steal::Item(item) = self.deque.steal() else { return false };
+        self.taken(item);
+        true
+    }
+
+    /// Spawns a thief that tries `count` times.
+    fn thief(self: &Arc<Self>, count: usize) -> thread::JoinHandle<()> {
+        let model = Arc::clone(self);
+        thread::spawn(move || {
+            for _ in 0..count {
+                model.steal();
+            }
+        })
+    }
+
+    /// The thieves are gone: what is left belongs to the owner, and then all was taken.
+    fn end(&self) {
+        while self.pop() {}
+        assert_eq!(self.deque.steal(), Steal::Empty);
+        for behind in &self.behind {
+            // SAFETY: all other threads have ended.
+            assert!(!behind.with(|behind| unsafe { *behind }), "an item was lost");
+        }
+    }
+}
+
+/// 2 threads, preemption bound 4.
+#[test]
+fn the_last_item_goes_to_the_owner_or_to_the_thief() {
+    explore(4, || {
+        let model = Model::new();
+        model.push(1);
+        let thief = model.thief(1);
+        model.pop();
+        thief.join().unwrap();
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 3. Two items are pushed and one popped, so that the thief may read a `bottom` that was
+/// written by a pop.
+#[test]
+fn a_thief_that_sees_a_lowered_bottom_sees_the_items_below() {
+    explore(3, || {
+        let model = Model::new();
+        let thief = model.thief(2);
+        model.push(1);
+        model.push(2);
+        model.pop();
+        thief.join().unwrap();
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 3.
+#[test]
+fn pushes_and_pops_against_one_thief_take_each_item_once() {
+    explore(3, || {
+        let model = Model::new();
+        model.push(1);
+        let thief = model.thief(2);
+        model.push(2);
+        model.pop();
+        model.push(3);
+        model.pop();
+        thief.join().unwrap();
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 3. The ring has two slots and grows at the third and fifth push.
+#[test]
+fn items_survive_the_growth_of_the_ring() {
+    explore(3, || {
+        let model = Model::new();
+        model.push(1);
+        let thief = model.thief(3);
+        for item in 2..=5 {
+            model.push(item);
+        }
+        thief.join().unwrap();
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 3. Items leave while others come, so that ring positions are used again.
+#[test]
+fn positions_of_the_ring_are_used_again_only_after_their_items_left() {
+    explore(3, || {
+        let model = Model::new();
+        model.push(1);
+        model.push(2);
+        let thief = model.thief(2);
+        if model.steal() {
+            model.push(3);
+        }
+        model.push(4);
+        model.pop();
+        thief.join().unwrap();
+        model.end();
+    });
+}
+
+/// 3 threads, preemption bound 2.
+#[test]
+fn two_thieves_and_the_owner_take_each_item_once() {
+    explore(2, || {
+        let model = Model::new();
+        model.push(1);
+        model.push(2);
+        let thieves = [model.thief(1), model.thief(1)];
+        model.pop();
+        model.push(3);
+        for thief in thieves {
+            thief.join().unwrap();
+        }
+        model.end();
+    });
+}

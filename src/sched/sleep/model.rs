@@ -1,0 +1,224 @@
+//! loom: no work is left while all sleep, and nobody is counted as searching for ever.
+//!
+//! The workers here do what `find_work.rs` does, with one shared queue, an inbox each, and a single look for a search.
+
+use super::{Sleep, Woken};
+use crate::memory::node::{Kind, Node};
+use crate::primitives::explore;
+use crate::sched::inbox::Inbox;
+use loom::sync::Notify;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use std::sync::Arc;
+
+const WORKERS: usize = 2;
+
+/// What a job does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// Ends at once.
+    Plain,
+    /// Ends when all jobs of this model have been started: then as many workers as jobs must be awake.
+    Meet,
+    /// Pushes a job and ends when that has been started, which somebody else must do.
+    PushAndMeet,
+}
+
+/// A queue with one slot per pusher: written by it alone, emptied by whoever takes the job.
+struct Queue([AtomicUsize; 2]);
+
+impl Queue {
+    fn push(&self, slot: usize) {
+        self.0[slot].store(1, Ordering::Release);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
+    }
+
+    fn take(&self) -> Option<usize> {
+        self.0.iter().position(|slot| {
+            slot.load(Ordering::Relaxed) != 0
+                && slot.compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        })
+    }
+}
+
+struct Model {
+    sleep: Sleep,
+    queue: Queue,
+    inboxes: [Inbox; WORKERS],
+    tokens: [Notify; WORKERS],
+    /// Delivered to an inbox at most once.
+    node: Node,
+    jobs: [Job; 2],
+    /// How many jobs there will be, inboxes included, and how many have been started.
+    job_count: usize,
+    started_count: AtomicUsize,
+    /// Wakes the one job that waits for the others.
+    all_started: [Notify; WORKERS],
+}
+
+impl Model {
+    fn new(jobs: [Job; 2], job_count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            sleep: Sleep::new(WORKERS, WORKERS, false),
+            queue: Queue([AtomicUsize::new(0), AtomicUsize::new(0)]),
+            inboxes: std::array::from_fn(|_| Inbox::new()),
+            tokens: std::array::from_fn(|_| Notify::new()),
+            node: Node::new(Kind::Job, 1),
+            jobs,
+            job_count,
+            started_count: AtomicUsize::new(0),
+            all_started: std::array::from_fn(|_| Notify::new()),
+        })
+    }
+
+    /// Makes a job visible and wakes whoever is needed: `Worker::push`.
+    fn push(&self, slot: usize) {
+        self.queue.push(slot);
+        if let Some(sleeper) = self.sleep.work_was_added() {
+            self.tokens[sleeper].notify();
+        }
+    }
+
+    /// `Remote::deliver`.
+    fn deliver(&self, worker: usize) {
+        if self.inboxes[worker].push_chain(&self.node, &self.node) {
+            self.tokens[worker].notify();
+        }
+    }
+
+    fn all_started(&self) -> bool {
+        self.started_count.load(Ordering::Acquire) == self.job_count
+    }
+
+    fn has_work(&self, worker: usize) -> bool {
+        !self.inboxes[worker].is_empty() || !self.queue.is_empty() || self.all_started()
+    }
+
+    /// A job begins; the last one lets all go home, as a shutdown does.
+    fn start(&self) {
+        if self.started_count.fetch_add(1, Ordering::AcqRel) + 1 == self.job_count {
+            for worker in 0..WORKERS {
+                self.tokens[worker].notify();
+                self.all_started[worker].notify();
+            }
+        }
+    }
+
+    fn run(&self, worker: usize, job: Job) {
+        self.start();
+        if job == Job::PushAndMeet {
+            self.push(1);
+        }
+        if job != Job::Plain {
+            // Blocks the worker, not only the job: the others must do the rest.
+            while !self.all_started() {
+                self.all_started[worker].wait();
+            }
+        }
+    }
+
+    /// `Worker::job_loop`.
+    fn work(&self, worker: usize) {
+        let mut searching = false;
+        loop {
+            let mut job = None;
+            if !self.inboxes[worker].is_empty() && !self.inboxes[worker].take_all().is_null() {
+                job = Some(Job::Plain);
+            }
+            let job = job.or_else(|| self.queue.take().map(|slot| self.jobs[slot]));
+            if let Some(job) = job {
+                self.end_search(&mut searching);
+                self.run(worker, job);
+            } else if self.all_started() {
+                return self.end_search(&mut searching);
+            } else {
+                self.idle(worker, &mut searching);
+            }
+        }
+    }
+
+    /// `Worker::idle`.
+    fn idle(&self, worker: usize, searching: &mut bool) {
+        if !*searching {
+            *searching = self.sleep.try_begin_search();
+        }
+        if !(*searching && self.has_work(worker)) {
+            let woken = self.go_to_sleep(worker, *searching);
+            *searching = woken == Woken::ToSearch;
+        }
+    }
+
+    /// `Worker::end_search`.
+    fn end_search(&self, searching: &mut bool) {
+        if std::mem::take(searching) && self.sleep.end_search() && !self.queue.is_empty() {
+            if let Some(sleeper) = self.sleep.claim_sleeper() {
+                self.tokens[sleeper].notify();
+            }
+        }
+    }
+
+    /// `Worker::sleep`.
+    fn go_to_sleep(&self, worker: usize, searching: bool) -> Woken {
+        self.sleep.announce(worker, searching);
+        if self.inboxes[worker].try_park() && !self.has_work(worker) {
+            self.tokens[worker].wait();
+        }
+        self.inboxes[worker].leave_parked();
+        self.sleep.wake_self(worker)
+    }
+
+    fn assert_over(&self) {
+        assert!(self.queue.is_empty() && self.all_started());
+        assert_eq!(self.sleep.words.searching_count.load(Ordering::Relaxed), 0, "somebody is still counted as searching");
+        assert_eq!(self.sleep.sleeping_count(), 0, "somebody is still counted as asleep");
+    }
+}
+
+/// Runs `submit` on the model's main thread beside two workers.
+fn check(preemptions: usize, jobs: [Job; 2], job_count: usize, submit: fn(&Model)) {
+    explore(preemptions, move || {
+        let model = Model::new(jobs, job_count);
+        let workers = [0, 1].map(|worker| {
+            let model = Arc::clone(&model);
+            thread::spawn(move || model.work(worker))
+        });
+        submit(&model);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        model.assert_over();
+    });
+}
+
+/// 3 threads, preemption bound 2: one job from outside.
+#[test]
+fn a_job_from_outside_is_found_although_all_go_to_sleep() {
+    check(2, [Job::Plain; 2], 1, |model| model.push(0));
+}
+
+/// 3 threads, preemption bound 2: two jobs from outside, each of which blocks its worker until both have begun.
+#[test]
+fn two_jobs_wake_two_workers() {
+    check(2, [Job::Meet; 2], 2, |model| {
+        model.push(0);
+        model.push(1);
+    });
+}
+
+/// 3 threads, preemption bound 2: a job pushes another one and then blocks its worker until that has begun.
+#[test]
+fn a_job_pushed_by_a_worker_that_blocks_is_found_by_the_other() {
+    check(2, [Job::PushAndMeet, Job::Plain], 2, |model| model.push(0));
+}
+
+/// 3 threads, preemption bound 2: a worker wakes for its inbox while somebody chooses it for a search.
+#[test]
+fn a_worker_that_wakes_for_its_inbox_keeps_the_count_of_searchers_right() {
+    check(2, [Job::Plain; 2], 2, |model| {
+        model.deliver(0);
+        model.push(0);
+    });
+}
