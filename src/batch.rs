@@ -114,7 +114,11 @@ where
     }
 }
 
-pub(crate) fn spawn_batch_in<I, F>(core: &SystemCore, site: &'static Location<'static>, closures: I) -> BatchHandle
+pub(crate) fn spawn_batch_in<I, F>(
+    core: &SystemCore,
+    site: &'static Location<'static>,
+    closures: I,
+) -> BatchHandle
 where
     I: IntoIterator<Item = F>,
     F: FnOnce() + Send + 'static,
@@ -160,7 +164,10 @@ impl BatchHandle {
         if let Some(payload) = panic {
             resume_unwind(payload);
         }
-        assert!(!abandoned, "a job of this batch was abandoned by a shutdown of its system before it was started");
+        assert!(
+            !abandoned,
+            "a job of this batch was abandoned by a shutdown of its system before it was started"
+        );
     }
 }
 

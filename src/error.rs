@@ -23,7 +23,9 @@ pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 #[non_exhaustive]
 pub enum BuildError {
     /// `workers(0)`.
-    #[error("a job system needs at least 1 worker: pass a positive number to `workers`, or leave it out for one per usable CPU")]
+    #[error(
+        "a job system needs at least 1 worker: pass a positive number to `workers`, or leave it out for one per usable CPU"
+    )]
     NoWorkers,
     /// More workers than [`Builder::WORKERS_MAX`](crate::Builder::WORKERS_MAX).
     #[error("{requested} workers are too many: at most {max} are supported")]
@@ -34,7 +36,9 @@ pub enum BuildError {
         max: usize,
     },
     /// A stack size outside of what can work.
-    #[error("a stack of {requested} bytes is out of range: pass between {min} and {max} bytes to `stack_size`")]
+    #[error(
+        "a stack of {requested} bytes is out of range: pass between {min} and {max} bytes to `stack_size`"
+    )]
     StackSize {
         /// What was asked for, in bytes.
         requested: usize,
@@ -44,7 +48,9 @@ pub enum BuildError {
         max: usize,
     },
     /// Fewer fibers than workers.
-    #[error("max_fibers({max_fibers}) is less than the {workers} workers, each of which needs a fiber: raise it or lower `workers`")]
+    #[error(
+        "max_fibers({max_fibers}) is less than the {workers} workers, each of which needs a fiber: raise it or lower `workers`"
+    )]
     TooFewFibers {
         /// What was asked for.
         max_fibers: usize,
@@ -64,7 +70,9 @@ pub enum BuildError {
         max: Duration,
     },
     /// The operating system gave no stack for a worker's first fiber.
-    #[error("no stack of {bytes} bytes for a fiber: {source}; lower `stack_size` or `workers`, or raise the limits on address space and mappings")]
+    #[error(
+        "no stack of {bytes} bytes for a fiber: {source}; lower `stack_size` or `workers`, or raise the limits on address space and mappings"
+    )]
     Stack {
         /// The stack's size in bytes.
         bytes: usize,
@@ -101,7 +109,9 @@ impl TimedOut {
 #[non_exhaustive]
 pub enum ShutdownError {
     /// Called inside one of the system's own jobs, which would wait for itself.
-    #[error("shutdown was called inside a job of the same system, which would wait for itself: call it from outside")]
+    #[error(
+        "shutdown was called inside a job of the same system, which would wait for itself: call it from outside"
+    )]
     InsideOwnJob,
 }
 

@@ -56,8 +56,8 @@ pub use crate::{
     job::{JobBuilder, JobError, JobHandle},
     join::join,
     parallel::{
-        Identity, IntoPar, Par, ParChunks, ParChunksMut, ParRange, ParSlice, ParSliceMut, ParSource, Partition,
-        par, par_chunks, par_chunks_mut,
+        Identity, IntoPar, Par, ParChunks, ParChunksMut, ParRange, ParSlice, ParSliceMut, ParSource,
+        Partition, par, par_chunks, par_chunks_mut,
     },
     scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
     system::{Drain, JobSystem, Report},

@@ -59,21 +59,21 @@ pub enum Partition {
 ///
 /// # Safety
 ///
-/// 1. `get` may be called from any thread, at most once for each index below `len`.
-/// 2. `len` does not change.
+/// 1. `item` may be called from any thread, at most once for each index below `item_count`.
+/// 2. `item_count` does not change.
 pub unsafe trait ParSource: Sync {
     /// What the loop's body gets.
     type Item;
     /// How many items there are.
     #[doc(hidden)]
-    fn len(&self) -> usize;
+    fn item_count(&self) -> usize;
     /// The item at `index`.
     ///
     /// # Safety
     ///
-    /// `index < len()`, and no other call has this index.
+    /// `index < item_count()`, and no other call has this index.
     #[doc(hidden)]
-    unsafe fn get(&self, index: usize) -> Self::Item;
+    unsafe fn item(&self, index: usize) -> Self::Item;
 }
 
 /// What can be turned into a [`ParSource`].
@@ -97,11 +97,11 @@ macro_rules! integers {
         // SAFETY: 1. Any thread may compute an integer. 2. The field does not change.
         unsafe impl ParSource for ParRange<$int> {
             type Item = $int;
-            fn len(&self) -> usize {
+            fn item_count(&self) -> usize {
                 self.len
             }
             #[inline]
-            unsafe fn get(&self, index: usize) -> $int {
+            unsafe fn item(&self, index: usize) -> $int {
                 // The sum is in the range, so it is right even when the index does not fit by itself.
                 self.start.wrapping_add(index as $int)
             }
@@ -148,11 +148,11 @@ pub struct ParSlice<'a, T> {
 // SAFETY: 1. `T: Sync` lets any thread have references. 2. The slice is borrowed.
 unsafe impl<'a, T: Sync> ParSource for ParSlice<'a, T> {
     type Item = &'a T;
-    fn len(&self) -> usize {
+    fn item_count(&self) -> usize {
         self.slice.len()
     }
     #[inline]
-    unsafe fn get(&self, index: usize) -> &'a T {
+    unsafe fn item(&self, index: usize) -> &'a T {
         // SAFETY: the caller keeps the index below the length.
         unsafe { self.slice.get_unchecked(index) }
     }
@@ -179,11 +179,11 @@ unsafe impl<T: Send> Send for ParSliceMut<'_, T> {}
 // SAFETY: 1. Each index is asked for once, so the references do not overlap; `T: Send`. 2. The field does not change.
 unsafe impl<'a, T: Send> ParSource for ParSliceMut<'a, T> {
     type Item = &'a mut T;
-    fn len(&self) -> usize {
+    fn item_count(&self) -> usize {
         self.len
     }
     #[inline]
-    unsafe fn get(&self, index: usize) -> &'a mut T {
+    unsafe fn item(&self, index: usize) -> &'a mut T {
         // SAFETY: in bounds, and asked for once.
         unsafe { &mut *self.start.add(index) }
     }
@@ -199,11 +199,11 @@ pub struct ParChunks<'a, T> {
 // SAFETY: as for `ParSlice`.
 unsafe impl<'a, T: Sync> ParSource for ParChunks<'a, T> {
     type Item = (usize, &'a [T]);
-    fn len(&self) -> usize {
+    fn item_count(&self) -> usize {
         self.slice.len().div_ceil(self.size)
     }
     #[inline]
-    unsafe fn get(&self, index: usize) -> (usize, &'a [T]) {
+    unsafe fn item(&self, index: usize) -> (usize, &'a [T]) {
         let start = index * self.size;
         (index, &self.slice[start..self.slice.len().min(start.saturating_add(self.size))])
     }
@@ -219,11 +219,11 @@ pub struct ParChunksMut<'a, T> {
 // SAFETY: as for `ParSliceMut`: chunks of different indices do not overlap.
 unsafe impl<'a, T: Send> ParSource for ParChunksMut<'a, T> {
     type Item = (usize, &'a mut [T]);
-    fn len(&self) -> usize {
+    fn item_count(&self) -> usize {
         self.slice.len.div_ceil(self.size)
     }
     #[inline]
-    unsafe fn get(&self, index: usize) -> (usize, &'a mut [T]) {
+    unsafe fn item(&self, index: usize) -> (usize, &'a mut [T]) {
         let start = index * self.size;
         let len = self.size.min(self.slice.len - start);
         // SAFETY: inside the slice, and disjoint from every other chunk.
@@ -319,7 +319,11 @@ pub struct Par<'system, S> {
 }
 
 impl<'system, S: ParSource> Par<'system, S> {
-    pub(crate) fn new(system: Option<&'system JobSystem>, source: S, site: &'static Location<'static>) -> Self {
+    pub(crate) fn new(
+        system: Option<&'system JobSystem>,
+        source: S,
+        site: &'static Location<'static>,
+    ) -> Self {
         Self { system, source, grain: 1, partition: Partition::Auto, site }
     }
 
@@ -479,7 +483,7 @@ impl<S: ParSource, F: Fn(S::Item) + Sync> Consumer for ForEach<'_, S, F> {
     unsafe fn feed(&self, (): (), range: Range<usize>) {
         for index in range {
             // SAFETY: promised by the caller.
-            (self.f)(unsafe { self.source.get(index) });
+            (self.f)(unsafe { self.source.item(index) });
         }
     }
     fn merge(&self, (): (), (): ()) {}
@@ -509,7 +513,7 @@ where
     unsafe fn feed(&self, mut out: R, range: Range<usize>) -> R {
         for index in range {
             // SAFETY: promised by the caller.
-            out = (self.reduce)(out, (self.map)(unsafe { self.source.get(index) }));
+            out = (self.reduce)(out, (self.map)(unsafe { self.source.item(index) }));
         }
         out
     }
@@ -539,7 +543,7 @@ where
         out?;
         for index in range {
             // SAFETY: promised by the caller.
-            if let Err(error) = (self.f)(unsafe { self.source.get(index) }) {
+            if let Err(error) = (self.f)(unsafe { self.source.item(index) }) {
                 self.failed.store(true, Ordering::Relaxed);
                 return Err(error);
             }
@@ -564,14 +568,22 @@ struct Plan<S> {
 
 impl<S: ParSource> Plan<S> {
     fn run<C: Consumer>(&self, system: Option<&JobSystem>, consumer: &C) -> C::Out {
-        let (grain, partition, site, len) = (self.grain, self.partition, self.site, self.source.len());
+        let (grain, partition, site, len) = (self.grain, self.partition, self.site, self.source.item_count());
         let here = move |worker: &'static Worker| match partition {
             Partition::Auto => Loop { worker, consumer, grain, site, begin: ticks() }.run(0..len, grain),
-            Partition::Static(parts) => run_parts(worker, consumer, 0..len, parts.min(len.div_ceil(grain)), site),
+            Partition::Static(parts) => {
+                run_parts(worker, consumer, 0..len, parts.min(len.div_ceil(grain)), site)
+            }
         };
         match current::worker() {
-            Some(worker) if worker.in_fiber() && system.is_none_or(|system| worker.belongs_to(system.core())) => here(worker),
-            _ => system.unwrap_or_else(|| JobSystem::global()).run(move || here(current::worker().expect("inside a job"))),
+            Some(worker)
+                if worker.in_fiber() && system.is_none_or(|system| worker.belongs_to(system.core())) =>
+            {
+                here(worker)
+            }
+            _ => system
+                .unwrap_or_else(|| JobSystem::global())
+                .run(move || here(current::worker().expect("inside a job"))),
         }
     }
 }
@@ -616,8 +628,8 @@ impl<C: Consumer> Loop<'_, C> {
     #[inline]
     fn somebody_is_hungry(&self, now: u64) -> bool {
         let sleep = &self.worker.system().sleep;
-        let hungry = sleep.anyone_searches()
-            || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
+        let hungry =
+            sleep.anyone_searches() || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
         hungry && self.worker.remote().deque.is_empty()
     }
 

@@ -7,8 +7,8 @@
 #![expect(unsafe_code, reason = "links live in recycled slots")]
 
 use super::public::Counter;
-use crate::job::{JobPtr, header};
 use crate::job::state::Outcome;
+use crate::job::{JobPtr, header};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{self, Cache, Caches, Depot, Slot};
 use crate::sched::current;

@@ -16,8 +16,8 @@ pub(crate) mod timed;
 pub use public::{Counter, CounterGuard};
 
 #[cfg(not(loom))]
-pub use link::AfterCounters;
-#[cfg(not(loom))]
 pub(crate) use cell::CounterCell;
+#[cfg(not(loom))]
+pub use link::AfterCounters;
 #[cfg(not(loom))]
 pub(crate) use link::Link;

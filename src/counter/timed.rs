@@ -184,6 +184,5 @@ impl TimedList {
     }
 }
 
-
 #[cfg(all(test, loom))]
 mod model;

@@ -137,7 +137,11 @@ mod slot {
 
     impl Fiber {
         /// Makes a fiber of `worker` that will run `body`.
-        pub(crate) fn start(worker: &'static Worker, stack_bytes: usize, body: Body) -> Result<&'static Self, StackError> {
+        pub(crate) fn start(
+            worker: &'static Worker,
+            stack_bytes: usize,
+            body: Body,
+        ) -> Result<&'static Self, StackError> {
             let context = Context::new(stack_bytes, body, worker)?;
             let fiber = worker.caches().fibers.alloc::<Fiber>();
             fiber.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);
@@ -229,7 +233,13 @@ mod slot {
 
         /// Notes what the fiber is about to wait for.
         #[inline]
-        pub(crate) fn set_wait(&self, kind: WaitKind, object: u64, site: &'static Location<'static>, now_ns: u64) {
+        pub(crate) fn set_wait(
+            &self,
+            kind: WaitKind,
+            object: u64,
+            site: &'static Location<'static>,
+            now_ns: u64,
+        ) {
             self.wait_kind.store(kind as u8, Ordering::Relaxed);
             self.wait_object.store(object, Ordering::Relaxed);
             self.wait_site.store(ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
@@ -239,7 +249,8 @@ mod slot {
 
         /// What the fiber waits for, at which place, and since when (nanoseconds).
         pub(crate) fn wait(&self) -> (WaitKind, u64, Option<&'static Location<'static>>, u64) {
-            let kind = WaitKind::ALL[usize::from(self.wait_kind.load(Ordering::Relaxed)) % WaitKind::ALL.len()];
+            let kind =
+                WaitKind::ALL[usize::from(self.wait_kind.load(Ordering::Relaxed)) % WaitKind::ALL.len()];
             // SAFETY: null or a location that the compiler made.
             let site = unsafe { self.wait_site.load(Ordering::Relaxed).as_ref() };
             (kind, self.wait_object.load(Ordering::Relaxed), site, self.since_ns.load(Ordering::Relaxed))

@@ -6,9 +6,9 @@
 
 #![expect(unsafe_code, reason = "corosensei's yielder is kept as a pointer between switches")]
 
-use super::stack::StackError;
 #[cfg(not(shuttle))]
 use super::stack::FiberStack;
+use super::stack::StackError;
 use crate::sched::worker::Worker;
 use std::cell::Cell;
 

@@ -10,8 +10,8 @@ use super::header::{JobPtr, JobVtable};
 use super::state::Outcome;
 use super::storage::{self, BLOCK_ALIGN, CLASS_BYTES, CLASS_COUNT};
 use crate::counter::Counter;
-use crate::error::{PanicKind, Payload};
 use crate::counter::group::Group;
+use crate::error::{PanicKind, Payload};
 use crate::memory::slots::Caches;
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
@@ -100,13 +100,10 @@ where
     const EXTRAS_END: usize = size_of::<JobHeader>() + if X { size_of::<Extras>() } else { 0 };
     const BODY: Layout = Layout::new::<Body<F, R>>();
     const OFFSET: usize = Self::EXTRAS_END.next_multiple_of(Self::BODY.align());
-    const INLINE: bool = Self::BODY.align() <= BLOCK_ALIGN
-        && Self::OFFSET + Self::BODY.size() <= CLASS_BYTES[CLASS_COUNT - 1];
-    const END: usize = if Self::INLINE {
-        Self::OFFSET + Self::BODY.size()
-    } else {
-        Self::EXTRAS_END + size_of::<*mut ()>()
-    };
+    const INLINE: bool =
+        Self::BODY.align() <= BLOCK_ALIGN && Self::OFFSET + Self::BODY.size() <= CLASS_BYTES[CLASS_COUNT - 1];
+    const END: usize =
+        if Self::INLINE { Self::OFFSET + Self::BODY.size() } else { Self::EXTRAS_END + size_of::<*mut ()>() };
     const CLASS: usize = {
         let mut class = 0;
         while CLASS_BYTES[class] < Self::END {
@@ -345,7 +342,12 @@ where
 /// # Safety
 ///
 /// As for [`create`].
-pub(crate) unsafe fn create_with_extras<F, R>(new: &NewJob<'_>, extras: Extras, held: bool, closure: F) -> JobPtr
+pub(crate) unsafe fn create_with_extras<F, R>(
+    new: &NewJob<'_>,
+    extras: Extras,
+    held: bool,
+    closure: F,
+) -> JobPtr
 where
     F: FnOnce() -> R,
 {

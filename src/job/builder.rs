@@ -242,7 +242,11 @@ impl<'system> JobSpec<'system> {
     /// # Safety
     ///
     /// As for [`spawn`](Self::spawn).
-    pub(crate) unsafe fn spawn_after<F, T>(mut self, counters: &(impl AfterCounters + ?Sized), f: F) -> RawHandle<T>
+    pub(crate) unsafe fn spawn_after<F, T>(
+        mut self,
+        counters: &(impl AfterCounters + ?Sized),
+        f: F,
+    ) -> RawHandle<T>
     where
         F: FnOnce() -> T,
     {
@@ -312,7 +316,11 @@ where
         // SAFETY: promised by the caller.
         unsafe { body::create::<F, T>(&new, f) }
     });
-    if accepted { core.inject(job) } else { refuse(job) }
+    if accepted {
+        core.inject(job)
+    } else {
+        refuse(job)
+    }
     job
 }
 
@@ -341,8 +349,12 @@ where
 ///
 /// As for [`submit_plain`].
 #[inline]
-pub(crate) unsafe fn detach_plain<F>(core: &SystemCore, location: &'static Location<'static>, group: *const Group, f: F)
-where
+pub(crate) unsafe fn detach_plain<F>(
+    core: &SystemCore,
+    location: &'static Location<'static>,
+    group: *const Group,
+    f: F,
+) where
     F: FnOnce(),
 {
     // SAFETY: promised by the caller.

@@ -12,8 +12,8 @@
 use super::body::Extras;
 use super::stack_job::StackJob;
 use super::state::{JobState, Outcome, Popped};
-use crate::memory::node::Node;
 use crate::counter::group::Group;
+use crate::memory::node::Node;
 use crate::sched::worker::Worker;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
@@ -61,13 +61,7 @@ impl JobHeader {
     }
 
     #[inline]
-    pub(crate) fn fill(
-        &self,
-        vtable: &'static JobVtable,
-        system: u32,
-        group: *const Group,
-        site: SiteRef,
-    ) {
+    pub(crate) fn fill(&self, vtable: &'static JobVtable, system: u32, group: *const Group, site: SiteRef) {
         self.node.aux.store(system, std::sync::atomic::Ordering::Relaxed);
         self.vtable.store(ptr::from_ref(vtable).cast_mut(), Ordering::Relaxed);
         self.group.store(group.cast_mut(), Ordering::Relaxed);

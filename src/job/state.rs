@@ -350,7 +350,6 @@ impl Snapshot {
     pub(crate) fn is_running_with_handle(self) -> bool {
         self.0 & (LIVE | PENDING | DONE | DETACHED | GIVEN_UP) == LIVE
     }
-
 }
 
 #[cfg(all(test, loom))]

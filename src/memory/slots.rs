@@ -32,7 +32,7 @@ const CHUNK_SLOTS_MAX: usize = 1 << INDEX_BITS;
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 const CHUNKS_MAX: usize = 1 << (ID_BITS - INDEX_BITS);
 /// Slots that move between a cache and its depot at once.
-const BATCH: u32 = 64;
+const BATCH: u32 = if cfg!(shuttle) { 8 } else { 64 };
 /// A cache that holds this many gives a batch back.
 const CACHE_MAX: u32 = 2 * BATCH;
 
@@ -84,10 +84,7 @@ unsafe impl Send for Growth {}
 
 impl Depot {
     pub(crate) const fn new() -> Self {
-        Self {
-            batches: AtomicU64::new(0),
-            growth: Mutex::new(Growth { chunk: ptr::null(), chunk_index: 0 }),
-        }
+        Self { batches: AtomicU64::new(0), growth: Mutex::new(Growth { chunk: ptr::null(), chunk_index: 0 }) }
     }
 
     /// Adds a list of free nodes that starts at `head`.
@@ -158,7 +155,10 @@ impl Depot {
 fn new_chunk<T: Slot>(depot: &'static Depot) -> (&'static Chunk, usize) {
     let mut count = CHUNK_COUNT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let index = *count + 1;
-    assert!(index < CHUNKS_MAX, "ramie: more than {CHUNKS_MAX} chunks of slots: too many jobs or fibers at once");
+    assert!(
+        index < CHUNKS_MAX,
+        "ramie: more than {CHUNKS_MAX} chunks of slots: too many jobs or fibers at once"
+    );
     let stride_bytes = size_of::<T>();
     let slot_count = (CHUNK_BYTES_MAX / stride_bytes).min(CHUNK_SLOTS_MAX);
     let layout = Layout::array::<T>(slot_count).expect("a chunk is about a mebibyte");
@@ -167,13 +167,8 @@ fn new_chunk<T: Slot>(depot: &'static Depot) -> (&'static Chunk, usize) {
     if base.is_null() {
         std::alloc::handle_alloc_error(layout);
     }
-    let chunk: &'static Chunk = Box::leak(Box::new(Chunk {
-        base,
-        stride_bytes,
-        slot_count,
-        ready_count: AtomicU32::new(0),
-        depot,
-    }));
+    let chunk: &'static Chunk =
+        Box::leak(Box::new(Chunk { base, stride_bytes, slot_count, ready_count: AtomicU32::new(0), depot }));
     // ORDERING: Release publishes the descriptor to `node`.
     CHUNKS[index].store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
     *count = index;
@@ -316,6 +311,10 @@ pub(crate) struct Caches {
 
 impl Drop for Caches {
     fn drop(&mut self) {
+        if cfg!(shuttle) {
+            // Slots that were used in one execution hold locks that must not be used in the next.
+            return;
+        }
         self.fibers.give_all_back(crate::fiber::Fiber::depot());
         self.threads.give_all_back(crate::sched::wait::ThreadWaiter::depot());
         self.counters.give_all_back(crate::counter::CounterCell::depot());

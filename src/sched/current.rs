@@ -10,10 +10,10 @@ use crate::memory::slots::Caches;
 use std::cell::{Cell, OnceCell};
 use std::ptr;
 
-#[cfg(not(shuttle))]
-use std::thread_local;
 #[cfg(shuttle)]
 use shuttle::thread_local;
+#[cfg(not(shuttle))]
+use std::thread_local;
 
 thread_local! {
     /// The worker that this thread is, or null. Has no destructor, so that reading it is one load.

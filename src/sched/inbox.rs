@@ -46,7 +46,8 @@ impl Inbox {
             let slept = head == PARKED;
             last.set_link(if slept { ptr::null_mut() } else { head });
             // ORDERING: Release publishes the nodes and all that the waker did to `take_all`.
-            match self.head.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+            match self.head.compare_exchange_weak(head, first.as_ptr(), Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => return slept,
                 Err(now) => head = now,
             }

@@ -93,7 +93,8 @@ impl Sleep {
         loop {
             // ORDERING: SeqCst on all read-modify-writes of the two words: README's argument is
             // made in their single order.
-            let first = self.words.searching_count.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed);
+            let first =
+                self.words.searching_count.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed);
             if first.is_err() {
                 return None;
             }

@@ -23,12 +23,12 @@ use super::find_work::Next;
 use super::inbox::Inbox;
 use super::queue::Queue;
 use super::wait::{AtLimit, FiberLimit};
+use crate::counter::group::Group;
 use crate::fiber::switch::Switch;
 use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::job::JobRef;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::Caches;
-use crate::counter::group::Group;
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
 use crossbeam_utils::CachePadded;
@@ -132,7 +132,8 @@ impl Worker {
     /// Takes an idle worker, or makes one.
     pub(crate) fn take() -> &'static Worker {
         // Under shuttle nothing outlives an execution.
-        let idle = if cfg!(shuttle) { None } else { IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() };
+        let idle =
+            if cfg!(shuttle) { None } else { IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() };
         match idle {
             Some(idle) => idle.0,
             None => Box::leak(Box::new(Worker::vacant())),
@@ -191,8 +192,14 @@ impl Worker {
         self.random.set(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95));
         let tally = &self.remote.tally;
         for counter in [
-            &tally.submitted, &tally.finished, &tally.steals, &tally.suspensions, &tally.resumes, &tally.wakes,
-            &tally.parks, &tally.idle_ns,
+            &tally.submitted,
+            &tally.finished,
+            &tally.steals,
+            &tally.suspensions,
+            &tally.resumes,
+            &tally.wakes,
+            &tally.parks,
+            &tally.idle_ns,
         ] {
             counter.store(0, Ordering::Relaxed);
         }
@@ -645,7 +652,11 @@ impl Worker {
     #[inline]
     pub(crate) fn coarse_now_ns(&self) -> u64 {
         let age = self.clock_age.get();
-        if age == 0 { self.read_clock() } else { self.clock_age.set(age - 1) }
+        if age == 0 {
+            self.read_clock()
+        } else {
+            self.clock_age.set(age - 1)
+        }
         self.coarse_now_ns.get()
     }
 

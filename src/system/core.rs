@@ -24,7 +24,9 @@ use crate::fiber::stack::StackError;
 use crate::job::state::Outcome;
 use crate::job::{JobPtr, header, state, storage};
 use crate::memory::node::Node;
-use crate::primitives::{AtomicU32, AtomicUsize, Mutex, Ordering, asymmetric_fences_available, fence, heavy_fence, lock};
+use crate::primitives::{
+    AtomicU32, AtomicUsize, Mutex, Ordering, asymmetric_fences_available, fence, heavy_fence, lock,
+};
 use crate::sched::injector::Injector;
 use crate::sched::sleep::Sleep;
 use crate::sched::worker::{Remote, Worker};
@@ -203,12 +205,20 @@ impl SystemCore {
     pub(crate) fn finished(&self) -> u64 {
         // ORDERING: Acquire pairs with the Release in `count_finished`.
         self.outside_finished.load(std::sync::atomic::Ordering::SeqCst)
-            + self.remotes.iter().map(|r| r.tally.finished.load(std::sync::atomic::Ordering::Acquire)).sum::<u64>()
+            + self
+                .remotes
+                .iter()
+                .map(|r| r.tally.finished.load(std::sync::atomic::Ordering::Acquire))
+                .sum::<u64>()
     }
 
     pub(crate) fn submitted(&self) -> u64 {
         self.outside_submitted.load(std::sync::atomic::Ordering::SeqCst)
-            + self.remotes.iter().map(|r| r.tally.submitted.load(std::sync::atomic::Ordering::Relaxed)).sum::<u64>()
+            + self
+                .remotes
+                .iter()
+                .map(|r| r.tally.submitted.load(std::sync::atomic::Ordering::Relaxed))
+                .sum::<u64>()
     }
 
     /// Called by each worker before it sleeps: tells those who wait for the end, if it has come.
@@ -320,8 +330,10 @@ impl SystemCore {
                     // SAFETY: popping has claimed the job.
                     state::Popped::Yours => unsafe { header::discard(job, Outcome::Abandoned) },
                     state::Popped::Stale => {}
-                    // SAFETY: the state says that nobody refers to the block.
-                    state::Popped::StaleFree => current::with_caches(|caches| unsafe { storage::free(caches, job) }),
+                    state::Popped::StaleFree => {
+                        // SAFETY: the state says that nobody refers to the block.
+                        current::with_caches(|caches| unsafe { storage::free(caches, job) });
+                    }
                 }
                 self.count_finished_outside();
             });

@@ -98,7 +98,8 @@ pub(super) fn drop_system(core: &SystemCore) {
         core.stop_when_idle(Phase::Draining);
         return;
     }
-    let drain = if std::thread::panicking() { Drain::Deadline(Duration::from_secs(1)) } else { Drain::Finish };
+    let drain =
+        if std::thread::panicking() { Drain::Deadline(Duration::from_secs(1)) } else { Drain::Finish };
     let ended = shut_down(core, drain);
     debug_assert!(ended.is_ok(), "checked above");
 }

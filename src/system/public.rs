@@ -141,7 +141,8 @@ impl JobSystem {
         registry::register(&core);
         let mut threads = Vec::with_capacity(count);
         // All names first: the callback may panic, and no thread must be running then.
-        let names: Vec<String> = (0..count).map(|index| (core.config.thread_name)(index).replace('\0', "")).collect();
+        let names: Vec<String> =
+            (0..count).map(|index| (core.config.thread_name)(index).replace('\0', "")).collect();
         for (index, name) in names.into_iter().enumerate() {
             match start_thread(&core, index, name) {
                 Ok(thread) => threads.push(thread),

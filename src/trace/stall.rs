@@ -34,7 +34,9 @@ impl fmt::Display for StallReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             StallKind::ShutdownBlocked => "stall: the end of a job system has been waiting for its jobs for",
-            StallKind::RunBlocked => "suspected stall: `run` has been waiting, with nothing left that could go on, for",
+            StallKind::RunBlocked => {
+                "suspected stall: `run` has been waiting, with nothing left that could go on, for"
+            }
         };
         write!(f, "ramie: {what} {:.1?}\n{}", self.blocked_for, self.dump)
     }

@@ -1,2 +1,63 @@
 //! `cargo xtask`: what is too long for the test suite.
-fn main() {}
+//!
+//! `cargo xtask soak [MINUTES] [SEED]` runs the stress tests again and again, each time with another seed and
+//! the heat turned up, until the time is over or one of them fails. It prints each seed, so that
+//! `RAMIE_SEED=<seed> RAMIE_SOAK=<heat> cargo test --test <name>` repeats a failure.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const USAGE: &str = "usage: cargo xtask soak [MINUTES, by default 10] [SEED]";
+/// How many times more each stress test does than in the suite.
+const HEAT: &str = "4";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["soak", rest @ ..] if rest.len() <= 2 => {
+            let minutes = rest.first().map_or(Some(10), |text| text.parse::<u64>().ok());
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64);
+            let seed = rest.get(1).map_or(Some(now), |text| text.parse::<u64>().ok());
+            match (minutes, seed) {
+                (Some(minutes), Some(seed)) => soak(Duration::from_secs(minutes * 60), seed),
+                _ => complain("MINUTES and SEED are whole numbers"),
+            }
+        }
+        _ => complain("no such task"),
+    }
+}
+
+fn complain(what: &str) -> ExitCode {
+    eprintln!("xtask: {what}; {USAGE}");
+    ExitCode::from(2)
+}
+
+/// Runs the stress tests until `limit` has passed.
+fn soak(limit: Duration, mut seed: u64) -> ExitCode {
+    let begin = Instant::now();
+    let mut rounds = 0;
+    while begin.elapsed() < limit {
+        rounds += 1;
+        println!("round {rounds}, seed {seed}, {} s of {} s", begin.elapsed().as_secs(), limit.as_secs());
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["test", "--package", "ramie", "--quiet"])
+            .args(["--test", "stress_*"])
+            .env("RAMIE_SEED", seed.to_string())
+            .env("RAMIE_SOAK", HEAT)
+            .status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => {
+                eprintln!(
+                    "xtask: round {rounds} failed ({status}); repeat it with RAMIE_SEED={seed} RAMIE_SOAK={HEAT}"
+                );
+                return ExitCode::FAILURE;
+            }
+            Err(error) => return complain(&format!("cargo could not be started: {error}")),
+        }
+        // Weyl's sequence: every round another seed, and the same ones for the same start.
+        seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    }
+    println!("{rounds} rounds passed");
+    ExitCode::SUCCESS
+}

@@ -60,7 +60,10 @@ impl Model {
             list = node.link();
             let behind = &self.behind[node.id() as usize - 1];
             // SAFETY: loom checks the access.
-            assert!(behind.with_mut(|behind| unsafe { behind.replace(false) }), "taken twice or before it was written");
+            assert!(
+                behind.with_mut(|behind| unsafe { behind.replace(false) }),
+                "taken twice or before it was written"
+            );
             count += 1;
         }
         count

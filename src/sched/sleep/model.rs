@@ -172,7 +172,11 @@ impl Model {
 
     fn assert_over(&self) {
         assert!(self.queue.is_empty() && self.all_started());
-        assert_eq!(self.sleep.words.searching_count.load(Ordering::Relaxed), 0, "somebody is still counted as searching");
+        assert_eq!(
+            self.sleep.words.searching_count.load(Ordering::Relaxed),
+            0,
+            "somebody is still counted as searching"
+        );
         assert_eq!(self.sleep.sleeping_count(), 0, "somebody is still counted as asleep");
     }
 }
