@@ -63,11 +63,12 @@ impl Measured {
         self
     }
 
-    /// Adds the smallest of several forms' figures, and says whose it was.
+    /// Adds the smallest of several forms' figures, and says whose it was, if there is more than one.
     pub(crate) fn with_best(mut self, metric: &str, forms: Vec<(String, f64)>) -> Measured {
+        let has_choice = forms.len() > 1;
         let best = forms.into_iter().min_by(|left, right| left.1.total_cmp(&right.1));
         let (form, value) = best.expect("there is at least one form");
-        self.values.push(Value { metric: metric.into(), value, form: Some(form) });
+        self.values.push(Value { metric: metric.into(), value, form: has_choice.then_some(form) });
         self
     }
 

@@ -118,8 +118,10 @@ impl Runner {
             let percent = disturbance.percent();
             let is_quiet = percent.is_none_or(|percent| percent < DISTURBED_PERCENT);
             // A failure is a result, however busy the machine was.
-            let failed = !matches!(outcome, Outcome::Measured(_));
-            if failed || is_quiet {
+            if !matches!(outcome, Outcome::Measured(_)) {
+                return (outcome, None);
+            }
+            if is_quiet {
                 return (outcome, percent);
             }
             if best.as_ref().is_none_or(|(_, least)| percent < *least) {

@@ -57,6 +57,23 @@ impl CounterList {
         }
     }
 
+    /// Adds 1 to each counter, or to none.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is at its greatest value.
+    #[track_caller]
+    pub(crate) fn add_one_each(&self) {
+        for (index, counter) in self.iter().enumerate() {
+            if counter.cell().word().add(1).is_err() {
+                for earlier in self.iter().take(index) {
+                    let _ = earlier.cell().signal(1);
+                }
+                panic!("a counter of the job is at its greatest value, {}", Counter::MAX);
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -222,7 +239,9 @@ where
         if X {
             if let Some(extras) = job.extras() {
                 for counter in extras.counters.take().iter() {
-                    counter.signal();
+                    // Somebody else may have signalled what this job added. That is a fault of
+                    // theirs; nothing may unwind from here, and the value is 0 already.
+                    let _ = counter.cell().signal(1);
                 }
             }
         }

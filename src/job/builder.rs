@@ -162,6 +162,8 @@ impl<'system> JobSpec<'system> {
             // SAFETY: promised by the caller of `spawn` or `detach`.
             return unsafe { submit_plain(self.core, self.location, self.group, owner, f) };
         }
+        // Before anything else is counted, because this may panic.
+        self.counters.add_one_each();
         let core = self.core;
         let worker = current::worker();
         match worker.filter(|worker| worker.in_fiber() && worker.belongs_to(core)) {
@@ -216,9 +218,6 @@ impl<'system> JobSpec<'system> {
             let job = unsafe { body::create::<F, T>(&new, f) };
             enqueue(job);
             return job;
-        }
-        for counter in self.counters.iter() {
-            counter.add(1);
         }
         let held = accepted && !self.after.is_empty();
         let extras = Extras {

@@ -3,8 +3,10 @@
 use super::core::{Phase, SystemCore};
 use crate::error::ShutdownError;
 use crate::sched::current;
+use crate::sched::wait::FiberLimit;
 use crate::trace::dump::FiberDump;
 use crate::trace::stall::{self, StallKind};
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 /// What becomes of a system's jobs when it is shut down.
@@ -64,13 +66,26 @@ fn finish(core: &SystemCore, deadline: Option<Instant>) -> bool {
         if left == Some(Duration::ZERO) {
             return core.present.is_zero();
         }
-        if core.present.wait_timeout(left.map_or(patience, |left| left.min(patience))).is_ok() {
+        if wait_present(core, left.map_or(patience, |left| left.min(patience))) {
             return true;
         }
         if begin.elapsed() >= patience {
             stall::report(core, StallKind::ShutdownBlocked, begin.elapsed());
             // Each report is twice as far from the last, so that a long wait does not fill a log.
             patience = patience.saturating_mul(2);
+        }
+    }
+}
+
+/// Waits until all workers have left, for at most `limit`. Never panics: this runs in destructors.
+fn wait_present(core: &SystemCore, limit: Duration) -> bool {
+    let deadline = Instant::now().checked_add(limit);
+    match core.present.cell().wait_target(0, deadline, Location::caller()) {
+        Ok(waited) => waited.is_ok(),
+        Err(FiberLimit) => {
+            // In a job of another system that has no fiber left: its thread has to block.
+            std::thread::sleep(limit.min(LEAVE_POLL));
+            core.present.is_zero()
         }
     }
 }
@@ -85,7 +100,7 @@ fn abandon(core: &SystemCore) -> bool {
         if !FiberDump::of(core).is_empty() {
             return core.present.is_zero();
         }
-        if core.present.wait_timeout(LEAVE_POLL).is_ok() {
+        if wait_present(core, LEAVE_POLL) {
             return true;
         }
     }

@@ -16,12 +16,12 @@ pub(super) fn page(report: &Report) -> String {
     page += &overview(report).to_markdown();
     page += "\n`-`: the system cannot express the workload.\n";
     for section in &report.sections {
-        page += &format!("\n## {}\n\n{}.\n", section.workload, capital(section.about));
+        page += &format!("\n## {}\n\n{}\n", section.workload, section.about);
         if let Some(warning) = section.disturbance() {
-            page += &format!("\n{}.\n", capital(&warning));
+            page += &format!("\n{warning}\n");
         }
         for metric in &section.metrics {
-            page += &format!("\n{}.\n\n", capital(&section.caption(metric)));
+            page += &format!("\n**{}**\n\n", section.caption(metric));
             page += &section.grid(metric).to_markdown();
             let notes = section.notes(metric);
             if !notes.is_empty() {
@@ -55,10 +55,4 @@ fn overview(report: &Report) -> Grid {
         }
     }
     grid
-}
-
-/// The text with a capital letter at its start.
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -24,16 +24,8 @@ pub(crate) struct Report {
 impl Report {
     /// A report without sections.
     pub(crate) fn new(machine: Machine, runs: usize, quick: bool) -> Report {
-        let arguments: Vec<_> = std::env::args().skip(1).collect();
-        let command =
-            format!("cargo run --release --manifest-path bench/Cargo.toml -- {}", arguments.join(" "));
-        Report {
-            command: command.trim_end_matches(" --").trim_end().into(),
-            machine,
-            runs,
-            quick,
-            sections: Vec::new(),
-        }
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        Report { command: command(&arguments), machine, runs, quick, sections: Vec::new() }
     }
 
     /// Prints where and how this is measured.
@@ -46,11 +38,9 @@ impl Report {
 
     /// What the figures are, in a sentence.
     fn figures_are(&self) -> String {
-        let quick = if self.quick { ", quick" } else { "" };
-        format!(
-            "medians of {} processes each{quick}, with the smallest and the largest; less is better",
-            self.runs
-        )
+        let quick = if self.quick { "quick; " } else { "" };
+        let runs = self.runs;
+        format!("{quick}median, smallest and largest of {runs} runs, each a process; less is better")
     }
 
     /// Adds a workload's results.
@@ -97,6 +87,23 @@ pub(crate) fn list() {
     }
 }
 
+/// The command that runs the harness with these arguments, but for where the JSON goes.
+fn command(arguments: &[String]) -> String {
+    let mut command = String::from("cargo run --release --manifest-path bench/Cargo.toml --");
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => drop(arguments.next()),
+            other if other.starts_with("--json=") => {}
+            other => command += &format!(" {other}"),
+        }
+    }
+    command.trim_end_matches(" --").into()
+}
+
 fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,9 +75,7 @@ impl Section {
         Section {
             workload: workload.name,
             about: workload.about,
-            baseline: rivals::baseline(workload)
-                .map(|rival| rival.name)
-                .filter(|name| part.rivals.iter().any(|rival| rival.name == *name)),
+            baseline: rivals::baseline(workload, &part.rivals).map(|rival| rival.name),
             systems: part.rivals.iter().map(|rival| rival.name).collect(),
             workers: part.workers.clone(),
             disturbance_percent: runs.iter().flat_map(|runs| &runs.disturbances).copied().reduce(f64::max),
@@ -121,7 +119,8 @@ impl Section {
     pub(super) fn grid(&self, metric: &MetricSection) -> Grid {
         let mut header = vec!["system".to_string()];
         for &workers in &self.workers {
-            header.extend([plural(workers), "min".into(), "max".into(), "ratio".into()]);
+            header.extend([plural(workers), "min".into(), "max".into()]);
+            header.extend(self.baseline.map(|_| "ratio".into()));
         }
         let mut grid = Grid::new(header);
         for &system in self.systems_in(metric) {
@@ -141,23 +140,21 @@ impl Section {
         self.systems.iter().filter(move |name| is_measured(name) || !is_reference(name))
     }
 
-    fn cells(&self, metric: &MetricSection, system: &str, workers: usize) -> [String; 4] {
-        let Some(entry) = metric.entry(system, workers) else {
-            return ["-".into(), String::new(), String::new(), String::new()];
-        };
-        match &entry.summary.figures {
-            Some(figures) => {
-                let ratio = self
-                    .baseline_figure(metric, workers)
-                    .map(|baseline| figure_of_ratio(figures.median / baseline))
-                    .unwrap_or_default();
-                [figure(figures.median), figure(figures.min), figure(figures.max), ratio]
-            }
-            None => {
-                let word = entry.summary.failures.first().map_or("-", |failure| failure.word);
-                [word.into(), String::new(), String::new(), String::new()]
-            }
+    /// A system's cells in the group of columns for that many workers.
+    fn cells(&self, metric: &MetricSection, system: &str, workers: usize) -> Vec<String> {
+        let figures = metric
+            .entry(system, workers)
+            .and_then(|entry| entry.summary.figures.as_ref())
+            .map(|figures| [figure(figures.median), figure(figures.min), figure(figures.max)]);
+        let mut cells =
+            figures.unwrap_or_else(|| [metric.short(system, workers), String::new(), String::new()]).to_vec();
+        if self.baseline.is_some() {
+            let ratio = self
+                .baseline_figure(metric, workers)
+                .and_then(|baseline| Some(metric.median(system, workers)? / baseline));
+            cells.push(ratio.map(figure_of_ratio).unwrap_or_default());
         }
+        cells
     }
 
     /// The baseline's median with that many workers, else with the fewest that it was measured with.
@@ -174,9 +171,7 @@ impl Section {
         for Entry { system, workers, summary } in &metric.entries {
             let who = format!("{system}, {}", plural(*workers));
             if let Some(form) = summary.figures.as_ref().and_then(|figures| figures.form.as_ref()) {
-                if form != "loop" {
-                    notes.push(format!("{who}: best form: {form}"));
-                }
+                notes.push(format!("{who}: best form: {form}"));
             }
             for failure in &summary.failures {
                 let reason =

@@ -86,9 +86,11 @@ pub(crate) fn find(name: &str) -> Option<&'static Rival> {
 /// The systems that figures are compared with, the most telling first.
 const BASELINES: [&str; 4] = ["rayon", "corosensei", "thread", "serial"];
 
-/// The system that the figures of `workload` are compared with.
-pub(crate) fn baseline(workload: &Workload) -> Option<&'static Rival> {
-    BASELINES.iter().filter_map(|name| find(name)).find(|rival| rival.measure(workload).is_some())
+/// The one of `rivals` that the figures of `workload` are compared with.
+pub(crate) fn baseline(workload: &Workload, rivals: &[&'static Rival]) -> Option<&'static Rival> {
+    let can_be =
+        |name| rivals.iter().copied().find(|rival| rival.name == name && rival.measure(workload).is_some());
+    BASELINES.into_iter().find_map(can_be)
 }
 
 #[cfg(test)]
