@@ -12,7 +12,6 @@ use crate::sched::wait::{self, AtLimit, WaitFor};
 use crate::sched::worker::Worker;
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::ptr;
 
 /// Calls both closures, potentially in parallel, and returns both results.
 ///
@@ -122,7 +121,7 @@ pub(crate) fn wait_for_stolen<F: FnOnce() -> R, R>(
     site: &'static Location<'static>,
 ) -> Result<R, Payload> {
     if !half.job().is_done() {
-        let what = WaitFor { kind: WaitKind::Join, object: ptr::from_ref(half).addr() as u64, site };
+        let what = WaitFor { kind: WaitKind::Join, object: 0, site };
         let waited = wait::wait(what, AtLimit::ServeWakes, |node| half.job().set_waiter(node));
         debug_assert!(waited.is_ok(), "a wait that serves wakes is never refused");
     }

@@ -82,8 +82,8 @@ impl CounterCell {
     }
 
     /// Identifies the counter in dumps.
-    pub(crate) fn id(&self) -> u64 {
-        u64::from(self.node.id())
+    pub(crate) fn id(&self) -> u32 {
+        self.node.id()
     }
 
     /// Takes `n` off and wakes whom that sets free; `Err` with the count if it is lower.

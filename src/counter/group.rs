@@ -125,7 +125,7 @@ impl Group {
         if self.word.count() == 1 {
             return;
         }
-        let what = WaitFor { kind, object: ptr::from_ref(self).addr() as u64, site };
+        let what = WaitFor { kind, object: 0, site };
         let waited = wait::wait(what, AtLimit::ServeWakes, |node| {
             let linked = self.word.link(node, slots::node);
             debug_assert!(linked, "the owner's share keeps the count above zero");

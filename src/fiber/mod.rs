@@ -37,12 +37,20 @@ mod slot {
     use crate::sched::worker::{Remote, Worker};
     use crate::trace::site::SiteRef;
     use std::cell::UnsafeCell;
+    use std::mem::MaybeUninit;
     use std::panic::Location;
     use std::ptr;
     // For people to read: never part of a protocol, and so not of what model checkers explore.
-    use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
     static FIBERS: Depot = Depot::new();
+
+    /// Ages are kept in about milliseconds, so that a fiber's descriptor fits into two cache lines; they
+    /// wrap after 52 days.
+    const TICK_NS: u64 = 1 << 20;
+
+    #[cfg(not(shuttle))]
+    const _: () = assert!(size_of::<Fiber>() == 128);
 
     /// Where a fiber is; see the module's drawing.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,15 +99,15 @@ mod slot {
         pub(crate) claim: Claim,
         /// Written by the owner when the fiber is made, read by wakers.
         owner: AtomicPtr<Remote>,
-        /// The owner's alone.
-        context: UnsafeCell<Option<Context>>,
+        /// The owner's alone; initialised from `start` to `retire`.
+        context: UnsafeCell<MaybeUninit<Context>>,
         // What follows is written by the fiber's worker and read by dumps.
         state: AtomicU8,
         wait_kind: AtomicU8,
-        /// Identifies what is waited for: an address or an id, for people to compare.
-        wait_object: AtomicU64,
-        /// When it suspended, in nanoseconds of the process's clock, to within a few turns.
-        since_ns: AtomicU64,
+        /// When it suspended, in ticks of [`TICK_NS`] of the process's clock, to within a few turns.
+        since: AtomicU32,
+        /// The id of the counter or job that is waited for; 0 for anything else.
+        wait_object: AtomicU32,
         wait_site: AtomicPtr<Location<'static>>,
         /// Where the job that runs innermost was spawned, and its name.
         site: AtomicPtr<()>,
@@ -116,11 +124,11 @@ mod slot {
                 node: Node::new(Kind::Fiber, id),
                 claim: Claim::new(),
                 owner: AtomicPtr::new(ptr::null_mut()),
-                context: UnsafeCell::new(None),
+                context: UnsafeCell::new(MaybeUninit::uninit()),
                 state: AtomicU8::new(FiberState::Vacant as u8),
                 wait_kind: AtomicU8::new(0),
-                wait_object: AtomicU64::new(0),
-                since_ns: AtomicU64::new(0),
+                since: AtomicU32::new(0),
+                wait_object: AtomicU32::new(0),
                 wait_site: AtomicPtr::new(ptr::null_mut()),
                 site: AtomicPtr::new(ptr::null_mut()),
             }
@@ -146,7 +154,7 @@ mod slot {
             let fiber = worker.caches().fibers.alloc::<Fiber>();
             fiber.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);
             // SAFETY: the slot was free, so this thread is its only user.
-            unsafe { *fiber.context.get() = Some(context) };
+            unsafe { (*fiber.context.get()).write(context) };
             fiber.set_state(FiberState::Idle);
             Ok(fiber)
         }
@@ -155,7 +163,7 @@ mod slot {
         pub(crate) fn retire(&'static self, worker: &Worker) {
             self.set_state(FiberState::Vacant);
             // SAFETY: the context has ended and the owner is the only one to use it.
-            unsafe { *self.context.get() = None };
+            unsafe { (*self.context.get()).assume_init_drop() };
             // SAFETY: 1. `start` allocated it. 2. The fiber has ended, so it is in no list; late
             // wakers hold tickets of older generations.
             unsafe { worker.caches().fibers.free(self) };
@@ -165,7 +173,7 @@ mod slot {
         #[inline]
         pub(crate) fn context(&self) -> &Context {
             // SAFETY: only the owner's thread calls this; the context is there from `start` to `retire`.
-            unsafe { (*self.context.get()).as_ref().unwrap_unchecked() }
+            unsafe { (*self.context.get()).assume_init_ref() }
         }
 
         #[inline]
@@ -236,24 +244,29 @@ mod slot {
         pub(crate) fn set_wait(
             &self,
             kind: WaitKind,
-            object: u64,
+            object: u32,
             site: &'static Location<'static>,
             now_ns: u64,
         ) {
             self.wait_kind.store(kind as u8, Ordering::Relaxed);
             self.wait_object.store(object, Ordering::Relaxed);
             self.wait_site.store(ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
-            self.since_ns.store(now_ns, Ordering::Relaxed);
+            self.since.store((now_ns / TICK_NS) as u32, Ordering::Relaxed);
             self.set_state(FiberState::Suspending);
         }
 
         /// What the fiber waits for, at which place, and since when (nanoseconds).
-        pub(crate) fn wait(&self) -> (WaitKind, u64, Option<&'static Location<'static>>, u64) {
+        pub(crate) fn wait(&self) -> (WaitKind, u32, Option<&'static Location<'static>>, u64) {
             let kind =
                 WaitKind::ALL[usize::from(self.wait_kind.load(Ordering::Relaxed)) % WaitKind::ALL.len()];
             // SAFETY: null or a location that the compiler made.
             let site = unsafe { self.wait_site.load(Ordering::Relaxed).as_ref() };
-            (kind, self.wait_object.load(Ordering::Relaxed), site, self.since_ns.load(Ordering::Relaxed))
+            (
+                kind,
+                self.wait_object.load(Ordering::Relaxed),
+                site,
+                u64::from(self.since.load(Ordering::Relaxed)) * TICK_NS,
+            )
         }
     }
 }

@@ -26,22 +26,23 @@ static NEXT_COLOUR: AtomicUsize = AtomicUsize::new(0);
 /// A stack of a fiber, with its top moved down by a few cache lines.
 pub(crate) struct FiberStack {
     stack: DefaultStack,
-    size_bytes: usize,
-    colour_bytes: usize,
+    size_bytes: u32,
+    colour_bytes: u16,
 }
 
 impl FiberStack {
     /// An idle stack of this size, or a new one.
     pub(crate) fn take(size_bytes: usize) -> Result<Self, StackError> {
         let mut idle = IDLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(found) = idle.iter().rposition(|stack| stack.size_bytes == size_bytes) {
+        if let Some(found) = idle.iter().rposition(|stack| stack.size_bytes as usize == size_bytes) {
             return Ok(idle.swap_remove(found));
         }
         drop(idle);
         let colour = NEXT_COLOUR.fetch_add(1, Ordering::Relaxed) % COLOUR_COUNT;
         let spare = COLOUR_COUNT * COLOUR_STEP_BYTES;
         let stack = DefaultStack::new(size_bytes + spare).map_err(StackError)?;
-        Ok(Self { stack, size_bytes, colour_bytes: colour * COLOUR_STEP_BYTES })
+        let size_bytes = u32::try_from(size_bytes).expect("the builder allows at most 1 GiB");
+        Ok(Self { stack, size_bytes, colour_bytes: (colour * COLOUR_STEP_BYTES) as u16 })
     }
 
     /// Keeps the stack for the next fiber.
@@ -58,7 +59,8 @@ impl FiberStack {
 unsafe impl Stack for FiberStack {
     #[inline]
     fn base(&self) -> StackPointer {
-        StackPointer::new(self.stack.base().get() - self.colour_bytes).expect("stacks are far from zero")
+        StackPointer::new(self.stack.base().get() - usize::from(self.colour_bytes))
+            .expect("stacks are far from zero")
     }
 
     #[inline]

@@ -177,8 +177,7 @@ impl<T> RawHandle<T> {
                 Look::Pending if self.run_in_place() => continue,
                 Look::Pending | Look::Running => {}
             }
-            let what =
-                WaitFor { kind: WaitKind::Handle, object: u64::from(self.job.header().node.id()), site };
+            let what = WaitFor { kind: WaitKind::Handle, object: self.job.header().node.id(), site };
             wait::wait(what, at_limit, |node| state.set_waiter(node.id()))?;
         }
     }

@@ -77,7 +77,8 @@ pub(crate) enum AtLimit {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitFor {
     pub(crate) kind: WaitKind,
-    pub(crate) object: u64,
+    /// The id of a counter or a job; 0 for anything else.
+    pub(crate) object: u32,
     pub(crate) site: &'static Location<'static>,
 }
 

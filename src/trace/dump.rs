@@ -79,7 +79,7 @@ impl FiberInfo {
     }
 }
 
-fn describe(kind: WaitKind, object: u64) -> String {
+fn describe(kind: WaitKind, object: u32) -> String {
     match kind {
         WaitKind::Nothing => "nothing".into(),
         WaitKind::Counter => format!("counter {object} to reach zero"),

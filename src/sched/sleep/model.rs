@@ -24,53 +24,63 @@ enum Job {
     PushAndMeet,
 }
 
-/// A queue with one slot per pusher: written by it alone, emptied by whoever takes the job.
-struct Queue([AtomicUsize; 2]);
+/// Everything that any worker could take: a bit per job, and one that says that all have been started.
+struct Queue(AtomicUsize);
+
+const ALL_STARTED: usize = 1 << 2;
 
 impl Queue {
-    fn push(&self, slot: usize) {
-        self.0[slot].store(1, Ordering::Release);
+    fn push(&self, job: usize) {
+        self.0.fetch_or(1 << job, Ordering::Release);
     }
 
     fn is_empty(&self) -> bool {
-        self.0.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
+        self.0.load(Ordering::Relaxed) & !ALL_STARTED == 0
     }
 
     fn take(&self) -> Option<usize> {
-        self.0.iter().position(|slot| {
-            slot.load(Ordering::Relaxed) != 0
-                && slot.compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        })
+        let mut word = self.0.load(Ordering::Relaxed);
+        while word & !ALL_STARTED != 0 {
+            let job = word.trailing_zeros();
+            match self.0.compare_exchange(word, word & !(1 << job), Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(job as usize),
+                Err(now) => word = now,
+            }
+        }
+        None
     }
 }
 
 struct Model {
     sleep: Sleep,
     queue: Queue,
+    /// Only one of the models delivers something.
+    with_inboxes: bool,
     inboxes: [Inbox; WORKERS],
     tokens: [Notify; WORKERS],
     /// Delivered to an inbox at most once.
     node: Node,
     jobs: [Job; 2],
-    /// How many jobs there will be, inboxes included, and how many have been started.
+    /// How many jobs there will be, inboxes included, and how many have been started. No part of what loom explores.
     job_count: usize,
-    started_count: AtomicUsize,
-    /// Wakes the one job that waits for the others.
-    all_started: [Notify; WORKERS],
+    started_count: std::sync::atomic::AtomicUsize,
+    /// Wake the jobs that wait for the others.
+    met: [Notify; WORKERS],
 }
 
 impl Model {
-    fn new(jobs: [Job; 2], job_count: usize) -> Arc<Self> {
+    fn new(jobs: [Job; 2], job_count: usize, with_inboxes: bool) -> Arc<Self> {
         Arc::new(Self {
             sleep: Sleep::new(WORKERS, WORKERS, false),
-            queue: Queue([AtomicUsize::new(0), AtomicUsize::new(0)]),
+            queue: Queue(AtomicUsize::new(0)),
+            with_inboxes,
             inboxes: std::array::from_fn(|_| Inbox::new()),
             tokens: std::array::from_fn(|_| Notify::new()),
             node: Node::new(Kind::Job, 1),
             jobs,
             job_count,
-            started_count: AtomicUsize::new(0),
-            all_started: std::array::from_fn(|_| Notify::new()),
+            started_count: Default::default(),
+            met: std::array::from_fn(|_| Notify::new()),
         })
     }
 
@@ -90,19 +100,23 @@ impl Model {
     }
 
     fn all_started(&self) -> bool {
-        self.started_count.load(Ordering::Acquire) == self.job_count
+        self.queue.0.load(Ordering::Acquire) & ALL_STARTED != 0
     }
 
     fn has_work(&self, worker: usize) -> bool {
-        !self.inboxes[worker].is_empty() || !self.queue.is_empty() || self.all_started()
+        (self.with_inboxes && !self.inboxes[worker].is_empty()) || self.queue.0.load(Ordering::Relaxed) != 0
     }
 
     /// A job begins; the last one lets all go home, as a shutdown does.
     fn start(&self) {
-        if self.started_count.fetch_add(1, Ordering::AcqRel) + 1 == self.job_count {
+        let before = self.started_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if before + 1 == self.job_count {
+            self.queue.0.fetch_or(ALL_STARTED, Ordering::Release);
             for worker in 0..WORKERS {
                 self.tokens[worker].notify();
-                self.all_started[worker].notify();
+                if self.jobs[0] != Job::Plain {
+                    self.met[worker].notify();
+                }
             }
         }
     }
@@ -115,7 +129,7 @@ impl Model {
         if job != Job::Plain {
             // Blocks the worker, not only the job: the others must do the rest.
             while !self.all_started() {
-                self.all_started[worker].wait();
+                self.met[worker].wait();
             }
         }
     }
@@ -124,11 +138,10 @@ impl Model {
     fn work(&self, worker: usize) {
         let mut searching = false;
         loop {
-            let mut job = None;
-            if !self.inboxes[worker].is_empty() && !self.inboxes[worker].take_all().is_null() {
-                job = Some(Job::Plain);
-            }
-            let job = job.or_else(|| self.queue.take().map(|slot| self.jobs[slot]));
+            let delivered = self.with_inboxes
+                && !self.inboxes[worker].is_empty()
+                && !self.inboxes[worker].take_all().is_null();
+            let job = if delivered { Some(Job::Plain) } else { self.queue.take().map(|job| self.jobs[job]) };
             if let Some(job) = job {
                 self.end_search(&mut searching);
                 self.run(worker, job);
@@ -163,11 +176,20 @@ impl Model {
     /// `Worker::sleep`.
     fn go_to_sleep(&self, worker: usize, searching: bool) -> Woken {
         self.sleep.announce(worker, searching);
-        if self.inboxes[worker].try_park() && !self.has_work(worker) {
+        let parked = !self.with_inboxes || self.inboxes[worker].try_park();
+        let sleeps = parked && !self.has_work(worker);
+        if sleeps {
             self.tokens[worker].wait();
         }
-        self.inboxes[worker].leave_parked();
-        self.sleep.wake_self(worker)
+        if self.with_inboxes {
+            self.inboxes[worker].leave_parked();
+        }
+        let woken = self.sleep.wake_self(worker);
+        // LIVENESS: pushers relied on the search that `announce` ended, and there may be more than one job.
+        if !sleeps && searching && woken == Woken::ByItself && self.sleep.try_begin_search() {
+            return Woken::ToSearch;
+        }
+        woken
     }
 
     fn assert_over(&self) {
@@ -182,9 +204,9 @@ impl Model {
 }
 
 /// Runs `submit` on the model's main thread beside two workers.
-fn check(preemptions: usize, jobs: [Job; 2], job_count: usize, submit: fn(&Model)) {
+fn check(preemptions: usize, new: impl Fn() -> Arc<Model> + Sync + Send + 'static, submit: fn(&Model)) {
     explore(preemptions, move || {
-        let model = Model::new(jobs, job_count);
+        let model = new();
         let workers = [0, 1].map(|worker| {
             let model = Arc::clone(&model);
             thread::spawn(move || model.work(worker))
@@ -200,13 +222,13 @@ fn check(preemptions: usize, jobs: [Job; 2], job_count: usize, submit: fn(&Model
 /// 3 threads, preemption bound 2: one job from outside.
 #[test]
 fn a_job_from_outside_is_found_although_all_go_to_sleep() {
-    check(2, [Job::Plain; 2], 1, |model| model.push(0));
+    check(2, || Model::new([Job::Plain; 2], 1, false), |model| model.push(0));
 }
 
 /// 3 threads, preemption bound 2: two jobs from outside, each of which blocks its worker until both have begun.
 #[test]
 fn two_jobs_wake_two_workers() {
-    check(2, [Job::Meet; 2], 2, |model| {
+    check(2, || Model::new([Job::Meet; 2], 2, false), |model| {
         model.push(0);
         model.push(1);
     });
@@ -215,13 +237,13 @@ fn two_jobs_wake_two_workers() {
 /// 3 threads, preemption bound 2: a job pushes another one and then blocks its worker until that has begun.
 #[test]
 fn a_job_pushed_by_a_worker_that_blocks_is_found_by_the_other() {
-    check(2, [Job::PushAndMeet, Job::Plain], 2, |model| model.push(0));
+    check(2, || Model::new([Job::PushAndMeet, Job::Plain], 2, false), |model| model.push(0));
 }
 
 /// 3 threads, preemption bound 2: a worker wakes for its inbox while somebody chooses it for a search.
 #[test]
 fn a_worker_that_wakes_for_its_inbox_keeps_the_count_of_searchers_right() {
-    check(2, [Job::Plain; 2], 2, |model| {
+    check(2, || Model::new([Job::Plain; 2], 2, true), |model| {
         model.deliver(0);
         model.push(0);
     });
