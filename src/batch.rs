@@ -133,6 +133,10 @@ where
         // SAFETY: the closure is 'static and Send, and so is its result.
         unsafe { job::detach_plain(core, site, &raw const cell.group, closure) };
     }
+    // The handle may go to another thread, and this job may be busy with something else for long.
+    if let Some(worker) = current::worker() {
+        worker.flush_credit();
+    }
     handle
 }
 

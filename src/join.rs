@@ -4,11 +4,11 @@
 
 use crate::JobSystem;
 use crate::error::Payload;
-use crate::fiber::WaitKind;
-use crate::job::JobRef;
+use crate::fiber::{Fiber, WaitKind};
 use crate::job::stack_job::Half;
+use crate::job::{self, JobRef};
 use crate::sched::current;
-use crate::sched::wait::{self, AtLimit, WaitFor};
+use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
@@ -75,57 +75,85 @@ where
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
     worker.push(entry);
     let first = catch_unwind(AssertUnwindSafe(a));
-    // INVARIANT: fibers are sticky, so this is still the worker that `half` was pushed on.
-    let result_b = if worker.pop_exactly(entry) {
+    // INVARIANT: fibers are sticky, so this is still the worker that `half` was pushed on. While the thread
+    // unwinds nobody else runs on it, so then the half is looked for below other jobs too.
+    let mine =
+        worker.pop_exactly(entry) || (std::thread::panicking() && worker.dig(|job| job == entry).is_some());
+    let result_b = if mine {
         // SAFETY: it was popped, so nobody else will run it.
         let b = unsafe { half.take_closure() };
         match first {
-            Ok(result_a) => return (result_a, run_second(worker, b, site)),
-            Err(_) => catch_unwind(AssertUnwindSafe(|| run_second(worker, b, site))),
+            // Without a destructor nothing can go wrong when `b` unwinds past the first result.
+            Ok(result_a) if !std::mem::needs_drop::<RA>() => return (result_a, run_second(worker, b, site)),
+            _ => catch_unwind(AssertUnwindSafe(|| run_second(worker, b, site))),
         }
     } else {
-        wait_for_stolen(&half, site)
+        wait_for_stolen(&half, entry, site)
     };
-    finish(first, result_b)
+    finish(worker, first, result_b, site)
 }
 
 /// Runs `b` in place, as the job of its own that it would have been elsewhere.
 #[inline]
 fn run_second<B: FnOnce() -> RB, RB>(worker: &'static Worker, b: B, site: &'static Location<'static>) -> RB {
+    /// Goes back to the outer job, also when `b` panics.
+    struct Leave(&'static Fiber, SiteRef);
+    impl Drop for Leave {
+        #[inline]
+        fn drop(&mut self) {
+            self.0.leave_job(self.1);
+        }
+    }
     let fiber = worker.current_fiber();
-    let before = fiber.enter_job(SiteRef::unnamed(site));
-    let result = b();
-    fiber.leave_job(before);
-    result
+    let _leave = Leave(fiber, fiber.enter_job(SiteRef::unnamed(site)));
+    b()
+}
+
+/// Returns both results, or goes on with the first panic; what is left over then is dropped with care.
+#[inline]
+fn finish<RA, RB>(
+    worker: &'static Worker,
+    first: Result<RA, Payload>,
+    second: Result<RB, Payload>,
+    site: &'static Location<'static>,
+) -> (RA, RB) {
+    match (first, second) {
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(payload), second) => go_on_with(worker, payload, second, site),
+        (first, Err(payload)) => go_on_with(worker, payload, first, site),
+    }
 }
 
 #[cold]
-fn finish<RA, RB>(first: Result<RA, Payload>, second: Result<RB, Payload>) -> (RA, RB) {
-    match (first, second) {
-        (Ok(a), Ok(b)) => (a, b),
-        (Err(payload), second) => {
-            if let Err(other) = second {
-                // Only one panic can go on. The other one's payload might panic when it is dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(other))).map_err(std::mem::forget);
-            }
-            resume_unwind(payload)
-        }
-        (Ok(_), Err(payload)) => resume_unwind(payload),
-    }
+fn go_on_with<T>(
+    worker: &'static Worker,
+    payload: Payload,
+    left_over: T,
+    site: &'static Location<'static>,
+) -> ! {
+    job::drop_guarded(left_over, worker.system().index, SiteRef::unnamed(site));
+    resume_unwind(payload)
 }
 
 #[cold]
 #[inline(never)]
 pub(crate) fn wait_for_stolen<F: FnOnce() -> R, R>(
     half: &Half<F, R>,
+    entry: JobRef,
     site: &'static Location<'static>,
 ) -> Result<R, Payload> {
-    if !half.job().is_done() {
-        let what = WaitFor { kind: WaitKind::Join, object: 0, site };
-        let waited = wait::wait(what, AtLimit::ServeWakes, |node| half.job().set_waiter(node));
-        debug_assert!(waited.is_ok(), "a wait that serves wakes is never refused");
+    let what = WaitFor { kind: WaitKind::Join, object: 0, site };
+    if !half.job().is_done() && wait::wait(what, |node| half.job().set_waiter(node)) == Err(FiberLimit) {
+        let run_own = |worker: &'static Worker| match worker.dig(|job| job == entry) {
+            Some(half) => {
+                worker.run_job(half);
+                true
+            }
+            None => false,
+        };
+        wait::poll_at_limit(what, || half.job().is_done(), run_own);
     }
     debug_assert!(half.job().is_done());
-    // SAFETY: it is done.
+    // SAFETY: it is done, and this is the only call.
     unsafe { half.take_result() }
 }

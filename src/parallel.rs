@@ -196,6 +196,22 @@ pub struct ParChunks<'a, T> {
     size: usize,
 }
 
+impl<'a, T> ParChunks<'a, T> {
+    #[track_caller]
+    pub(crate) fn new(slice: &'a [T], size: usize) -> Self {
+        assert!(size > 0, "par_chunks: a chunk has at least 1 item");
+        Self { slice, size }
+    }
+}
+
+impl<'a, T: Send> ParChunksMut<'a, T> {
+    #[track_caller]
+    pub(crate) fn new(slice: &'a mut [T], size: usize) -> Self {
+        assert!(size > 0, "par_chunks_mut: a chunk has at least 1 item");
+        Self { slice: slice.into_source(), size }
+    }
+}
+
 // SAFETY: as for `ParSlice`.
 unsafe impl<'a, T: Sync> ParSource for ParChunks<'a, T> {
     type Item = (usize, &'a [T]);
@@ -292,8 +308,7 @@ pub fn par<S: IntoPar>(source: S) -> Par<'static, S::Source> {
 /// If `size` is 0.
 #[track_caller]
 pub fn par_chunks<T: Sync>(slice: &[T], size: usize) -> Par<'static, ParChunks<'_, T>> {
-    assert!(size > 0, "par_chunks: a chunk has at least 1 item");
-    Par::new(None, ParChunks { slice, size }, Location::caller())
+    Par::new(None, ParChunks::new(slice, size), Location::caller())
 }
 
 /// As [`par_chunks`], for chunks that the body may change.
@@ -303,8 +318,7 @@ pub fn par_chunks<T: Sync>(slice: &[T], size: usize) -> Par<'static, ParChunks<'
 /// If `size` is 0.
 #[track_caller]
 pub fn par_chunks_mut<T: Send>(slice: &mut [T], size: usize) -> Par<'static, ParChunksMut<'_, T>> {
-    assert!(size > 0, "par_chunks_mut: a chunk has at least 1 item");
-    Par::new(None, ParChunksMut { slice: slice.into_source(), size }, Location::caller())
+    Par::new(None, ParChunksMut::new(slice, size), Location::caller())
 }
 
 /// A parallel loop that is being set up; made by [`par`].

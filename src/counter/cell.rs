@@ -11,7 +11,7 @@ use crate::fiber::claim::Reason;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{self, Cache, Caches, Depot, Slot};
 use crate::primitives::{AtomicUsize, Ordering, fence};
-use crate::sched::wait::{self, AtLimit, FiberLimit, WaitFor};
+use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::{current, wake};
 use std::panic::Location;
 use std::time::Instant;
@@ -115,7 +115,7 @@ impl CounterCell {
             return Ok(());
         }
         let what = WaitFor { kind: WaitKind::Counter, object: self.id(), site };
-        wait::wait(what, AtLimit::Refuse, |node| self.word.link(node, slots::node))
+        wait::wait(what, |node| self.word.link(node, slots::node))
     }
 
     /// Waits until the count is at most `target`, or the deadline has come.

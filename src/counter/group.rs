@@ -15,8 +15,9 @@
 use super::word::{Released, WaitWord};
 use crate::error::Payload;
 use crate::fiber::WaitKind;
+use crate::job::JobRef;
 use crate::memory::slots;
-use crate::sched::wait::{self, AtLimit, WaitFor};
+use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
 use crate::trace::site::SiteRef;
@@ -126,36 +127,49 @@ impl Group {
             return;
         }
         let what = WaitFor { kind, object: 0, site };
-        let waited = wait::wait(what, AtLimit::ServeWakes, |node| {
+        let waited = wait::wait(what, |node| {
             let linked = self.word.link(node, slots::node);
             debug_assert!(linked, "the owner's share keeps the count above zero");
             self.word.release(1) == Released::Above
         });
-        debug_assert!(waited.is_ok(), "a wait that serves wakes is never refused");
+        if waited == Err(FiberLimit) {
+            let run_own = |worker: &'static Worker| match worker.dig_everywhere(|job| self.has_member(job)) {
+                Some(member) => {
+                    worker.run_job(member);
+                    true
+                }
+                None => false,
+            };
+            wait::poll_at_limit(what, || self.word.count() == 1, run_own);
+        }
+    }
+
+    fn has_member(&self, job: JobRef) -> bool {
+        job.as_block().is_some_and(|block| ptr::eq(block.header().group(), self))
     }
 
     fn run_own_members(&self, worker: &'static Worker) {
-        // While the thread unwinds nobody else runs on it, so members below other jobs count too.
-        let unwinding = std::thread::panicking();
-        let mut aside = Vec::new();
         while let Some(job) = worker.pop() {
-            match job.as_block() {
-                Some(block) if ptr::eq(block.header().group(), self) => worker.run_job(job),
-                _ if unwinding => aside.push(job),
-                _ => {
-                    worker.push(job);
-                    break;
-                }
+            if !self.has_member(job) {
+                worker.push(job);
+                break;
             }
+            worker.run_job(job);
         }
-        for job in aside.into_iter().rev() {
-            worker.push(job);
+        if std::thread::panicking() {
+            // Nobody else runs on this thread meanwhile, so members below other jobs count too.
+            while let Some(member) = worker.dig(|job| self.has_member(job)) {
+                worker.run_job(member);
+            }
         }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        drop(self.first_panic());
+        // Only there if the scope's own closure panicked: its panic goes on, and this one is dropped.
+        if let Some(payload) = self.first_panic() {
+            crate::job::drop_guarded(payload, 0, SiteRef::NONE);
+        }
     }
 }

@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "type-erased closures in raw blocks")]
 
 use super::header::{JobPtr, JobVtable};
-use super::state::Outcome;
+use super::state::{Outcome, Owner};
 use super::storage::{self, BLOCK_ALIGN, CLASS_BYTES, CLASS_COUNT};
 use crate::counter::Counter;
 use crate::counter::group::Group;
@@ -81,13 +81,6 @@ impl CounterList {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Counter> {
         self.first.iter().chain(&self.second).chain(&self.more)
     }
-}
-
-/// Who will know of a job besides its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Handle,
-    Nobody,
 }
 
 /// All that a job is made from, but for its closure.
@@ -331,9 +324,11 @@ where
 /// Drops a user's value; a panic in its destructor goes to `on_panic`.
 pub(crate) fn drop_guarded<T>(value: T, system: u32, site: SiteRef) {
     if std::mem::needs_drop::<T>() {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            crate::system::report_panic(system, PanicKind::Destructor, site, payload);
-        }
+        current::while_dropping(|| {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+                crate::system::report_panic(system, PanicKind::Destructor, site, payload);
+            }
+        });
     }
 }
 
@@ -352,7 +347,7 @@ where
     // SAFETY: the block was just allocated, with the right class.
     unsafe { Typed::<F, R, false>::put(job, closure) };
     job.header().fill(Typed::<F, R, false>::VTABLE, new.system, new.group, new.site);
-    job.header().state.submit(new.owner == Owner::Nobody, false);
+    job.header().state.submit(new.owner, false);
     job
 }
 
@@ -377,6 +372,6 @@ where
         Typed::<F, R, true>::put(job, closure);
     }
     job.header().fill(Typed::<F, R, true>::VTABLE, new.system, new.group, new.site);
-    job.header().state.submit(new.owner == Owner::Nobody, held);
+    job.header().state.submit(new.owner, held);
     job
 }

@@ -2,10 +2,10 @@
 
 #![expect(unsafe_code, reason = "publishes type-erased jobs")]
 
-use super::body::{self, CounterList, Extras, NewJob, Owner};
+use super::body::{self, CounterList, Extras, NewJob};
 use super::handle::{JobHandle, RawHandle};
 use super::header::{self, JobPtr};
-use super::state::{Outcome, Popped};
+use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
 use crate::counter::group::Group;
 use crate::counter::{AfterCounters, Link};
@@ -96,6 +96,7 @@ pub(crate) struct JobSpec<'system> {
     location: &'static Location<'static>,
     name: Option<&'static str>,
     group: *const Group,
+    handle_owner: Owner,
     counters: CounterList,
     after: CounterList,
 }
@@ -108,6 +109,7 @@ impl<'system> JobSpec<'system> {
             location,
             name: None,
             group: ptr::null(),
+            handle_owner: Owner::Handle,
             counters: CounterList::default(),
             after: CounterList::default(),
         }
@@ -117,6 +119,12 @@ impl<'system> JobSpec<'system> {
     #[inline]
     pub(crate) fn member_of(mut self, group: &Group) -> Self {
         self.group = group;
+        self.borrowing()
+    }
+
+    /// The job borrows: its real end will be waited for, also if it is abandoned while it runs.
+    pub(crate) fn borrowing(mut self) -> Self {
+        self.handle_owner = Owner::BorrowingHandle;
         self
     }
 
@@ -140,7 +148,10 @@ impl<'system> JobSpec<'system> {
         F: FnOnce() -> T,
     {
         // SAFETY: promised by the caller; the job is created with a handle.
-        unsafe { RawHandle::new(self.submit(Owner::Handle, f)) }
+        unsafe {
+            let owner = self.handle_owner;
+            RawHandle::new(self.submit(owner, f))
+        }
     }
 
     /// # Safety
@@ -339,7 +350,10 @@ where
     F: FnOnce() -> T,
 {
     // SAFETY: promised by the caller; the job is created with a handle.
-    unsafe { RawHandle::new(submit_plain(core, location, group, Owner::Handle, f)) }
+    unsafe {
+        let owner = if group.is_null() { Owner::Handle } else { Owner::BorrowingHandle };
+        RawHandle::new(submit_plain(core, location, group, owner, f))
+    }
 }
 
 /// As [`spawn_plain`], without a handle.

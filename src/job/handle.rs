@@ -8,7 +8,7 @@ use super::{body, storage};
 use crate::error::{PanicKind, Payload, fiber_limit, message_of};
 use crate::fiber::WaitKind;
 use crate::sched::current;
-use crate::sched::wait::{self, AtLimit, FiberLimit, WaitFor};
+use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use std::fmt;
 use std::marker::PhantomData;
@@ -151,34 +151,36 @@ impl<T> RawHandle<T> {
 
     #[track_caller]
     pub(crate) fn join(self, site: &'static Location<'static>) -> Result<T, JobError> {
-        match self.join_at_limit(site, AtLimit::Refuse) {
-            Ok(result) => result,
-            Err(FiberLimit) => fiber_limit("joining a handle"),
+        if self.wait_for_end(site).is_err() {
+            fiber_limit("joining a handle");
         }
+        self.into_result()
     }
 
-    /// As [`join`](Self::join), and never panics: at the limit of fibers it serves wakes.
+    /// As [`join`](Self::join), and never panics: for jobs that borrow.
     pub(crate) fn join_unfailing(self, site: &'static Location<'static>) -> Result<T, JobError> {
-        match self.join_at_limit(site, AtLimit::ServeWakes) {
-            Ok(result) => result,
-            Err(FiberLimit) => unreachable!("a wait that serves wakes is never refused"),
+        if self.wait_for_end(site).is_err() {
+            let what = self.what(site);
+            wait::poll_at_limit(what, || self.is_finished(), |_| self.run_in_place());
         }
+        self.into_result()
     }
 
-    fn join_at_limit(
-        self,
-        site: &'static Location<'static>,
-        at_limit: AtLimit,
-    ) -> Result<Result<T, JobError>, FiberLimit> {
+    fn what(&self, site: &'static Location<'static>) -> WaitFor {
+        WaitFor { kind: WaitKind::Handle, object: self.job.header().node.id(), site }
+    }
+
+    #[inline]
+    fn wait_for_end(&self, site: &'static Location<'static>) -> Result<(), FiberLimit> {
         let state = &self.job.header().state;
         loop {
             match state.look() {
-                Look::Done(outcome) => return Ok(self.into_result(outcome)),
-                Look::Pending if self.run_in_place() => continue,
-                Look::Pending | Look::Running => {}
+                Look::Done(_) => return Ok(()),
+                Look::Pending if self.run_in_place() => {}
+                Look::Pending | Look::Running => {
+                    wait::wait(self.what(site), |node| state.set_waiter(node.id()))?;
+                }
             }
-            let what = WaitFor { kind: WaitKind::Handle, object: self.job.header().node.id(), site };
-            wait::wait(what, at_limit, |node| state.set_waiter(node.id()))?;
         }
     }
 
@@ -214,7 +216,9 @@ impl<T> RawHandle<T> {
         unsafe { (vtable.run)(self.job, worker) };
     }
 
-    fn into_result(self, outcome: Outcome) -> Result<T, JobError> {
+    /// The result of a job that has ended, or was given up.
+    fn into_result(self) -> Result<T, JobError> {
+        let Look::Done(outcome) = self.job.header().state.look() else { unreachable!("it has ended") };
         match outcome {
             Outcome::Cancelled => Err(JobError::Cancelled),
             // The job may still run, so the handle is dropped in the ordinary way.

@@ -21,10 +21,12 @@ pub use builder::JobBuilder;
 pub use handle::{JobError, JobHandle};
 
 #[cfg(not(loom))]
-pub(crate) use body::{NewJob, Owner, create, drop_guarded};
+pub(crate) use body::{NewJob, create, drop_guarded};
 #[cfg(not(loom))]
 pub(crate) use builder::{JobSpec, detach_plain, spawn_plain};
 #[cfg(not(loom))]
 pub(crate) use handle::RawHandle;
 #[cfg(not(loom))]
 pub(crate) use header::{JobPtr, JobRef};
+#[cfg(not(loom))]
+pub(crate) use state::Owner;

@@ -1,7 +1,7 @@
 //! The state word of a job: who may run it, who waits for it, and who frees its block.
 //!
 //! ```text
-//!   63           32 31         9 8        0
+//!   63           32 31        10 9        0
 //!   +--------------+------------+---------+
 //!   |  waiter's id | generation |  flags  |
 //!   +--------------+------------+---------+
@@ -40,10 +40,22 @@ const GIVEN_UP: u64 = 1 << 6;
 const HELD: u64 = 1 << 7;
 /// The block holds a job.
 const LIVE: u64 = 1 << 8;
-const GENERATION_ONE: u64 = 1 << 9;
-const GENERATION_MASK: u64 = 0x7f_ffff << 9;
+/// The handle's owner waits for the job's real end, because the job borrows: it is never told early.
+const BORROWS: u64 = 1 << 9;
+const GENERATION_ONE: u64 = 1 << 10;
+const GENERATION_MASK: u64 = 0x3f_ffff << 10;
 const WAITER_SHIFT: u32 = 32;
 const WAITER_MASK: u64 = !0 << WAITER_SHIFT;
+
+/// Who will know of a job besides its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A handle of a job that owns all it uses. It is told at once when the job is abandoned.
+    Handle,
+    /// A handle of a job that borrows, whose real end somebody waits for.
+    BorrowingHandle,
+    Nobody,
+}
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +115,13 @@ impl JobState {
 
     /// Free -> Pending. Only the block's owner calls this, before anybody else knows of the job.
     #[inline]
-    pub(crate) fn submit(&self, detached: bool, held: bool) {
+    pub(crate) fn submit(&self, owner: Owner, held: bool) {
         let word = self.0.load(Ordering::Relaxed) & GENERATION_MASK;
-        let kind = if detached { DETACHED } else { 0 };
+        let kind = match owner {
+            Owner::Handle => 0,
+            Owner::BorrowingHandle => BORROWS,
+            Owner::Nobody => DETACHED,
+        };
         let place = if held { HELD } else { QUEUED };
         // ORDERING: Release, for shutdowns that look at all blocks; queues publish it by themselves.
         self.0.store(word | LIVE | PENDING | place | kind, Ordering::Release);
@@ -346,9 +362,9 @@ impl Snapshot {
         self.0 & DETACHED != 0 && self.0 & HELD == 0
     }
 
-    /// It runs, and there is a handle to be told.
+    /// It runs, and there is a handle to be told. Not if it borrows: then its end is waited for.
     pub(crate) fn is_running_with_handle(self) -> bool {
-        self.0 & (LIVE | PENDING | DONE | DETACHED | GIVEN_UP) == LIVE
+        self.0 & (LIVE | BORROWS | PENDING | DONE | DETACHED | GIVEN_UP) == LIVE
     }
 }
 

@@ -173,13 +173,8 @@ impl Sleep {
         if searched {
             self.words.searching_count.fetch_sub(1, Ordering::SeqCst);
         }
-        if self.words.searching_count.load(Ordering::SeqCst) == 0 {
-            // ORDERING: pairs with `light_fence` in `work_was_added`.
-            heavy_fence(self.asymmetric);
-        } else {
-            // Whoever searches now looks again after it has stopped (it is ordered after the bit).
-            fence(Ordering::SeqCst);
-        }
+        // ORDERING: pairs with `light_fence` in `work_was_added`.
+        heavy_fence(self.asymmetric);
     }
 
     /// Takes the announcement back, or learns that somebody took it.

@@ -64,15 +64,6 @@ impl ThreadWaiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FiberLimit;
 
-/// What to do when a fiber cannot suspend because its worker could not go on taking jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AtLimit {
-    /// Say so: the one who was to wake this wait might need a fiber.
-    Refuse,
-    /// Suspend: all that is waited for has been started, so the worker only has to serve wakes.
-    ServeWakes,
-}
-
 /// What a wait is for; shown by dumps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitFor {
@@ -91,14 +82,10 @@ pub(crate) struct WaitFor {
 /// own stack frames, whose return addresses the processor has forgotten meanwhile; each costs a
 /// misprediction, so there should be few (bench `switch`).
 #[inline(always)]
-pub(crate) fn wait(
-    what: WaitFor,
-    at_limit: AtLimit,
-    register: impl FnOnce(&'static Node) -> bool,
-) -> Result<(), FiberLimit> {
+pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) -> Result<(), FiberLimit> {
     match current::worker() {
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
-            worker.reserve_spare(at_limit)?;
+            worker.reserve_spare()?;
             let fiber = worker.current_fiber();
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             if register(fiber.node()) {
@@ -110,6 +97,28 @@ pub(crate) fn wait(
         worker => {
             block(worker, register);
             Ok(())
+        }
+    }
+}
+
+/// The wait of a fiber that must wait although it is the last of its worker that could take jobs: for jobs whose end
+/// it may not leave without. It looks again and again, and runs with `run_own` what it may run itself; in between
+/// others of the worker go on, and others may steal what lies in its deque.
+#[cold]
+#[inline(never)]
+pub(crate) fn poll_at_limit(
+    what: WaitFor,
+    done: impl Fn() -> bool,
+    run_own: impl Fn(&'static Worker) -> bool,
+) {
+    let worker = current::worker().expect("only fibers have a limit");
+    loop {
+        worker.flush_credit();
+        if done() {
+            return;
+        }
+        if !run_own(worker) {
+            worker.yield_at_limit(what);
         }
     }
 }
@@ -136,7 +145,7 @@ pub(crate) fn wait_until(
 ) -> Result<(), FiberLimit> {
     match current::worker() {
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
-            worker.reserve_spare(AtLimit::Refuse)?;
+            worker.reserve_spare()?;
             if deadline.is_some() {
                 // Nothing may fail between registering and suspending.
                 crate::interop::timer::ensure_started();

@@ -22,11 +22,11 @@ use super::deque::Deque;
 use super::find_work::Next;
 use super::inbox::Inbox;
 use super::queue::Queue;
-use super::wait::{AtLimit, FiberLimit};
+use super::wait::{FiberLimit, WaitFor};
 use crate::counter::group::Group;
 use crate::fiber::switch::Switch;
 use crate::fiber::{Fiber, FiberState, WaitKind};
-use crate::job::JobRef;
+use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::Caches;
 use crate::sys::Parker;
@@ -37,10 +37,12 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many members a worker may spawn into a group before it touches the group's word again.
 const CREDIT_BATCH: u32 = 128;
+/// How long a fiber that waits at the limit of fibers sleeps between two looks.
+const LIMIT_POLL: Duration = Duration::from_micros(200);
 /// Suspensions between two readings of the clock for the ages in dumps.
 const CLOCK_EVERY: u32 = 32;
 
@@ -296,31 +298,65 @@ impl Worker {
     pub(crate) fn pop_exactly(&self, wanted: JobRef) -> bool {
         match self.pop() {
             Some(job) if job == wanted => true,
-            Some(other) => self.put_back(other, wanted),
+            Some(other) => {
+                self.put_back(other);
+                false
+            }
             None => false,
         }
     }
 
-    /// Puts a foreign job back. While the thread unwinds nobody else runs on it, so then `wanted` is looked for
-    /// below others too.
     #[cold]
     #[inline(never)]
-    fn put_back(&self, other: JobRef, wanted: JobRef) -> bool {
-        let mut aside = vec![other];
-        let mut found = false;
-        if std::thread::panicking() {
-            while let Some(job) = self.pop() {
-                if job == wanted {
-                    found = true;
-                    break;
-                }
-                aside.push(job);
+    fn put_back(&self, job: JobRef) {
+        self.push(job);
+    }
+
+    /// Takes the newest job of the own deque that is `wanted`, from below others if need be.
+    #[cold]
+    pub(crate) fn dig(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
+        let mut aside = Vec::new();
+        let mut found = None;
+        while let Some(job) = self.pop() {
+            if wanted(job) {
+                found = Some(job);
+                break;
             }
+            aside.push(job);
         }
         for job in aside.into_iter().rev() {
             self.push(job);
         }
         found
+    }
+
+    /// As [`dig`](Self::dig), and also among pinned and injected jobs.
+    #[cold]
+    pub(crate) fn dig_everywhere(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
+        self.poll_inbox();
+        let mut found = None;
+        let others = Queue::new();
+        while let Some(node) = self.pinned.pop() {
+            // SAFETY: the pinned queue holds jobs in their slots, which this thread owns once they are out.
+            unsafe {
+                let job = JobRef::from(JobPtr::from_node(node));
+                if found.is_none() && wanted(job) {
+                    found = Some(job);
+                } else {
+                    others.append(node, node);
+                }
+            }
+        }
+        self.pinned.take_over(&others);
+        if found.is_some() {
+            return found;
+        }
+        // What was injected goes where it can be stolen, and dug out.
+        self.system().injector.take(usize::MAX, |node| {
+            // SAFETY: the injector holds jobs in their slots.
+            self.push(unsafe { JobPtr::from_node(node) }.into());
+        });
+        self.dig(wanted)
     }
 
     /// As [`pop_exactly`](Self::pop_exactly), for a job that is likely to be elsewhere.
@@ -412,20 +448,12 @@ impl Worker {
 
     /// Makes sure that the worker can go on taking jobs while the current fiber is suspended.
     #[inline]
-    pub(crate) fn reserve_spare(&'static self, at_limit: AtLimit) -> Result<(), FiberLimit> {
-        if self.pool.get().is_null() { self.reserve_spare_slow(at_limit) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn reserve_spare_slow(&'static self, at_limit: AtLimit) -> Result<(), FiberLimit> {
-        match self.add_fiber() {
-            Ok(()) => Ok(()),
-            Err(_) if at_limit == AtLimit::ServeWakes => Ok(()),
-            Err(_) => Err(FiberLimit),
-        }
+    pub(crate) fn reserve_spare(&'static self) -> Result<(), FiberLimit> {
+        if self.pool.get().is_null() { self.add_fiber().map_err(|_| FiberLimit) } else { Ok(()) }
     }
 
     /// Makes a fiber and puts it into the pool.
+    #[cold]
     fn add_fiber(&'static self) -> Result<(), crate::fiber::stack::StackError> {
         self.system().fiber_begins()?;
         match Fiber::start(self, self.system().config.stack_bytes, Self::fiber_body) {
@@ -469,7 +497,7 @@ impl Worker {
     /// fiber to go on with.
     #[inline]
     pub(crate) fn yield_fiber(&'static self, kind: WaitKind, site: &'static Location<'static>) {
-        if self.reserve_spare(AtLimit::Refuse).is_err() {
+        if self.reserve_spare().is_err() {
             return;
         }
         let fiber = self.current_fiber();
@@ -478,6 +506,22 @@ impl Worker {
         unsafe { self.yielded.append(fiber.node_ptr(), fiber.node_ptr()) };
         self.suspend();
         fiber.set_state(FiberState::Running);
+    }
+
+    /// Lets the worker's other fibers go on although no fiber is left that could take jobs; see
+    /// `wait::poll_at_limit`. Sleeps for a moment if none can.
+    pub(crate) fn yield_at_limit(&self, what: WaitFor) {
+        let fiber = self.current_fiber();
+        fiber.set_wait(what.kind, what.object, what.site, self.coarse_now_ns());
+        // SAFETY: a running fiber is in no list, and this thread is its owner.
+        unsafe { self.yielded.append(fiber.node_ptr(), fiber.node_ptr()) };
+        self.wake_for_work();
+        self.suspend();
+        fiber.set_state(FiberState::Running);
+        if self.ready.is_empty() && self.inbox_try_park() {
+            self.remote.parker.park_timeout(LIMIT_POLL);
+            self.remote.inbox.leave_parked();
+        }
     }
 
     #[inline(always)]
@@ -533,8 +577,9 @@ impl Worker {
         if self.pool.get().is_null() && self.add_fiber().is_err() {
             // Jobs are left to others; fibers that are ready can go on.
             self.poll_inbox();
-            // SAFETY: the ready queue holds fibers in their slots.
-            return self.ready.pop().map(|node| unsafe { Fiber::from_node(node) });
+            let node = self.ready.pop().or_else(|| self.yielded.pop());
+            // SAFETY: both queues hold fibers in their slots.
+            return node.map(|node| unsafe { Fiber::from_node(node) });
         }
         match self.next() {
             Next::Fiber(fiber) => return Some(fiber),

@@ -108,8 +108,8 @@ fn abandon(core: &SystemCore) -> bool {
 
 /// The last handle was dropped.
 pub(super) fn drop_system(core: &SystemCore) {
-    if current::worker().is_some_and(|worker| worker.belongs_to(core)) {
-        // Inside one of its own jobs: it stops by itself when that has ended.
+    if current::is_dropping() || current::worker().is_some_and(|worker| worker.belongs_to(core)) {
+        // Inside one of its own jobs, or while one is dropped that never ran: it stops by itself.
         core.stop_when_idle(Phase::Draining);
         return;
     }

@@ -10,7 +10,7 @@ use crate::counter::group::Group;
 use crate::error::{BuildError, ShutdownError};
 use crate::fiber::WaitKind;
 use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
-use crate::parallel::{IntoPar, Par};
+use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
 use crate::sched::current;
 use crate::scope::{Scope, scope_in};
 use crate::trace::dump::FiberDump;
@@ -190,7 +190,7 @@ impl JobSystem {
         core.assert_accepts("run", worker);
         let site = Location::caller();
         let done = Counter::new(0);
-        let mut spec = JobSpec::new(core, site);
+        let mut spec = JobSpec::new(core, site).borrowing();
         if worker.is_none() {
             spec.add_counter(&done);
         }
@@ -278,6 +278,30 @@ impl JobSystem {
     #[track_caller]
     pub fn par<S: IntoPar>(&self, source: S) -> Par<'_, S::Source> {
         Par::new(Some(self), source.into_source(), Location::caller())
+    }
+
+    /// As [`ramie::par_chunks`](crate::par_chunks()), on this system.
+    ///
+    /// # Panics
+    ///
+    /// If `size` is 0.
+    #[track_caller]
+    pub fn par_chunks<'a, T: Sync>(&self, slice: &'a [T], size: usize) -> Par<'_, ParChunks<'a, T>> {
+        Par::new(Some(self), ParChunks::new(slice, size), Location::caller())
+    }
+
+    /// As [`ramie::par_chunks_mut`](crate::par_chunks_mut()), on this system.
+    ///
+    /// # Panics
+    ///
+    /// If `size` is 0.
+    #[track_caller]
+    pub fn par_chunks_mut<'a, T: Send>(
+        &self,
+        slice: &'a mut [T],
+        size: usize,
+    ) -> Par<'_, ParChunksMut<'a, T>> {
+        Par::new(Some(self), ParChunksMut::new(slice, size), Location::caller())
     }
 
     /// As [`ramie::spawn_batch`](crate::spawn_batch()), on this system.

@@ -204,6 +204,29 @@ fn a_count_that_reaches_the_target_and_comes_back_wakes_who_was_listed() {
     });
 }
 
+/// 3 threads, preemption bound 3: what another thread adds after the target was reached hides nothing.
+#[test]
+fn a_listed_waiter_is_woken_although_another_thread_adds_at_once() {
+    explore(3, || {
+        let model = Model::new(2);
+        let mut others = Vec::new();
+        let waited = model.wait_target(0, 1, |_| {
+            others.push(model.spawn(|model| model.work()));
+            others.push(model.spawn(|model| {
+                if model.word.count() == 1 {
+                    model.word.add(1).unwrap();
+                }
+            }));
+        });
+        assert_eq!(waited, Waited::Until(Reason::Signalled));
+        model.assert_done();
+        for other in others {
+            other.join().unwrap();
+        }
+        model.assert_nobody_waits(model.word.count());
+    });
+}
+
 /// 3 threads, preemption bound 2: two signals, of which either may reach the target.
 #[test]
 fn two_signallers_wake_a_waiter_with_a_target_once() {

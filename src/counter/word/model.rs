@@ -206,6 +206,29 @@ fn a_waiter_is_woken_once_by_a_count_that_reaches_zero_twice() {
     });
 }
 
+/// 3 threads, preemption bound 3: a waiter that comes after a zero and a new start waits for the next zero.
+#[test]
+fn a_waiter_of_the_next_round_is_not_woken_by_the_last_one() {
+    explore(3, || {
+        let model = Model::new(1);
+        let last = model.spawn(|model| _ = model.work(0));
+        let mut next = None;
+        if model.word.count() == 0 {
+            model.word.add(1).unwrap();
+            next = Some(model.spawn(|model| _ = model.work(1)));
+        }
+        let slept = model.wait(0);
+        if let Some(next) = next {
+            model.assert_done(1);
+            next.join().unwrap();
+        }
+        last.join().unwrap();
+        model.assert_done(0);
+        model.assert_woken(0, slept);
+        model.assert_empty();
+    });
+}
+
 /// 3 threads, preemption bound 3: `Counter::guard` adds and signals while another signals, and one waits.
 #[test]
 fn a_guard_neither_loses_a_waiter_nor_goes_below_zero() {

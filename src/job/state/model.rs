@@ -65,7 +65,7 @@ impl Model {
             waits: Tally::new(0),
             frees: Tally::new(0),
         };
-        model.state.submit(detached, held);
+        model.state.submit(if detached { Owner::Nobody } else { Owner::Handle }, held);
         Arc::new(model)
     }
 
@@ -368,7 +368,7 @@ fn an_old_snapshot_cannot_hit_the_next_job_of_the_block() {
         if get(&model.frees) == 1 {
             // The next job is like the first, but for its generation.
             assert_eq!(model.replace(Body::Closure), Body::Freed);
-            model.state.submit(false, false);
+            model.state.submit(Owner::Handle, false);
             assert_eq!(model.state.pop(), Popped::Yours, "an old snapshot claimed the next job");
             assert_eq!(model.replace(Body::Freed), Body::Closure);
         }

@@ -203,14 +203,17 @@ impl Model {
     }
 }
 
-/// Runs `submit` on the model's main thread beside two workers.
+/// Runs `submit` on the model's main thread beside the workers.
 fn check(preemptions: usize, new: impl Fn() -> Arc<Model> + Sync + Send + 'static, submit: fn(&Model)) {
     explore(preemptions, move || {
         let model = new();
-        let workers = [0, 1].map(|worker| {
+        // The model with an inbox is about one worker that is woken in two ways.
+        let workers = if model.with_inboxes { 0..1 } else { 0..WORKERS };
+        let workers = workers.map(|worker| {
             let model = Arc::clone(&model);
             thread::spawn(move || model.work(worker))
         });
+        let workers: Vec<_> = workers.collect();
         submit(&model);
         for worker in workers {
             worker.join().unwrap();
@@ -228,10 +231,14 @@ fn a_job_from_outside_is_found_although_all_go_to_sleep() {
 /// 3 threads, preemption bound 2: two jobs from outside, each of which blocks its worker until both have begun.
 #[test]
 fn two_jobs_wake_two_workers() {
-    check(2, || Model::new([Job::Meet; 2], 2, false), |model| {
-        model.push(0);
-        model.push(1);
-    });
+    check(
+        2,
+        || Model::new([Job::Meet; 2], 2, false),
+        |model| {
+            model.push(0);
+            model.push(1);
+        },
+    );
 }
 
 /// 3 threads, preemption bound 2: a job pushes another one and then blocks its worker until that has begun.
@@ -240,11 +247,15 @@ fn a_job_pushed_by_a_worker_that_blocks_is_found_by_the_other() {
     check(2, || Model::new([Job::PushAndMeet, Job::Plain], 2, false), |model| model.push(0));
 }
 
-/// 3 threads, preemption bound 2: a worker wakes for its inbox while somebody chooses it for a search.
+/// 2 threads, preemption bound 3: a worker wakes for its inbox while somebody chooses it for a search.
 #[test]
 fn a_worker_that_wakes_for_its_inbox_keeps_the_count_of_searchers_right() {
-    check(2, || Model::new([Job::Plain; 2], 2, true), |model| {
-        model.deliver(0);
-        model.push(0);
-    });
+    check(
+        3,
+        || Model::new([Job::Plain; 2], 2, true),
+        |model| {
+            model.deliver(0);
+            model.push(0);
+        },
+    );
 }
