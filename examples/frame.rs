@@ -14,7 +14,8 @@ struct Body {
 fn main() -> Result<(), ramie::BuildError> {
     let system = JobSystem::new()?;
     let highest = system.run(|| {
-        let mut bodies: Vec<Body> = (0..100_000).map(|i| Body { height: i as f32 * 0.01, speed: 0.0 }).collect();
+        let mut bodies: Vec<Body> =
+            (0..100_000).map(|i| Body { height: i as f32 * 0.01, speed: 0.0 }).collect();
         for frame in 0..60 {
             let loaded = Counter::new(0);
             let guard = loaded.guard();
@@ -41,7 +42,9 @@ fn main() -> Result<(), ramie::BuildError> {
 
 /// Stands in for decoding a picture.
 fn load_texture(frame: u32) {
-    std::hint::black_box((0..50_000_u64).fold(u64::from(frame), |sum, i| sum.wrapping_mul(31).wrapping_add(i)));
+    std::hint::black_box(
+        (0..50_000_u64).fold(u64::from(frame), |sum, i| sum.wrapping_mul(31).wrapping_add(i)),
+    );
 }
 
 /// Waits somewhere down the call stack: the fiber suspends, and its worker goes on with other jobs.

@@ -15,6 +15,26 @@ macro_rules! complain {
 }
 pub(crate) use complain;
 
+/// Ends the process when it is dropped: for stretches of code past which nothing may unwind, because jobs
+/// borrow from the caller, or because a worker must not die. Every panic of users is caught inside of them; this turns
+/// a defect of ramie into a message instead of undefined behaviour.
+pub(crate) struct NoUnwind(pub(crate) &'static str);
+
+impl NoUnwind {
+    #[inline(always)]
+    pub(crate) fn passed(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for NoUnwind {
+    #[cold]
+    fn drop(&mut self) {
+        complain!("ramie: a defect: a panic in {} while jobs depend on it; the process ends", self.0);
+        std::process::abort();
+    }
+}
+
 /// What a panic was raised with.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 

@@ -109,7 +109,7 @@ where
 ///
 /// # Panics
 ///
-/// Never: if there is no fiber to go on with, or the thread unwinds, it returns at once.
+/// Never. While the thread unwinds it returns at once; at the limit of fibers only jobs that were started go on.
 #[track_caller]
 pub fn yield_now() {
     let site = Location::caller();

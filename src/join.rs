@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "publishes a job on this stack")]
 
 use crate::JobSystem;
-use crate::error::Payload;
+use crate::error::{NoUnwind, Payload};
 use crate::fiber::{Fiber, WaitKind};
 use crate::job::stack_job::Half;
 use crate::job::{self, JobRef};
@@ -73,6 +73,7 @@ where
     let half = Half::new(b, site);
     // SAFETY: `half` stays in this stack frame until it was popped again or its latch says done.
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
+    let guard = NoUnwind("join");
     worker.push(entry);
     let first = catch_unwind(AssertUnwindSafe(a));
     // INVARIANT: fibers are sticky, so this is still the worker that `half` was pushed on. While the thread
@@ -80,6 +81,7 @@ where
     let mine =
         worker.pop_exactly(entry) || (std::thread::panicking() && worker.dig(|job| job == entry).is_some());
     let result_b = if mine {
+        guard.passed();
         // SAFETY: it was popped, so nobody else will run it.
         let b = unsafe { half.take_closure() };
         match first {
@@ -88,7 +90,9 @@ where
             _ => catch_unwind(AssertUnwindSafe(|| run_second(worker, b, site))),
         }
     } else {
-        wait_for_stolen(&half, entry, site)
+        let result_b = wait_for_stolen(&half, entry, site);
+        guard.passed();
+        result_b
     };
     finish(worker, first, result_b, site)
 }

@@ -6,10 +6,13 @@
 #![expect(unsafe_code, reason = "erases the lifetime of closures that the scope waits for")]
 
 use crate::counter::group::Group;
+use crate::error::{NoUnwind, PanicKind};
 use crate::fiber::WaitKind;
 use crate::job::{self, JobError, JobSpec, RawHandle};
 use crate::sched::current;
 use crate::system::core::SystemCore;
+use crate::system::report_panic;
+use crate::trace::site::SiteRef;
 use crate::{Counter, JobSystem};
 use std::fmt;
 use std::marker::PhantomData;
@@ -102,6 +105,9 @@ impl<T> ScopedHandle<'_, T> {
         self.raw.cancel()
     }
 }
+
+impl<T> std::panic::UnwindSafe for ScopedHandle<'_, T> {}
+impl<T> std::panic::RefUnwindSafe for ScopedHandle<'_, T> {}
 
 impl<T> fmt::Debug for ScopedHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -229,11 +235,19 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     core.assert_accepts("scope", current::worker());
+    let guard = NoUnwind("scope");
     let scope = Scope { core, group: Group::new(), scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.group.wait(WaitKind::Scope, site);
+    guard.passed();
     match result {
-        Err(payload) => resume_unwind(payload),
+        Err(payload) => {
+            // Only one panic can go on.
+            if let Some(second) = scope.group.first_panic() {
+                report_panic(core.index, PanicKind::DetachedJob, SiteRef::unnamed(site), second);
+            }
+            resume_unwind(payload)
+        }
         Ok(value) => {
             if let Some(payload) = scope.group.first_panic() {
                 resume_unwind(payload);

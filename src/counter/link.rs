@@ -118,8 +118,9 @@ impl Link {
                 let job = Self::take_job(node);
                 let system = job.header().system();
                 if job.header().state.claim().is_some() {
-                    header::discard(job, Outcome::Abandoned);
+                    // Before the captures are dropped, as in `RawHandle::cancel`.
                     crate::system::count_finished_elsewhere(system);
+                    header::discard(job, Outcome::Abandoned);
                 }
                 Self::one_less(job);
             }

@@ -4,16 +4,17 @@
 //! back, so that a late waker meets a generation that it does not know, never a stranger's memory.
 //!
 //! ```text
-//!              job found                 waits                  switched             woken
-//!     Idle ---------------> Running -----------> Suspending -----------> Suspended ---------> Ready
-//!      ^                     ^   |                    |                                       |  |
-//!      +---------------------|---+ job ended          +------- woken before the switch -------+  |
-//!                            +-------------------------- resumed by its worker ------------------+
+//!            job found            waits                  woken
+//!     Idle ------------> Running ---------> Suspending ----------> Ready
+//!      ^                  ^   |                                      |
+//!      +------------------|---+ job ended                            |
+//!                         +-------------- resumed by its worker -----+
 //! ```
 //!
 //! In sticky mode nobody but the owner resumes a fiber, and the owner is busy until the switch is complete:
 //! a wake that comes while the fiber is Suspending just puts it into its owner's inbox. That is why
-//! the state is for people (dumps), and no step of the protocol waits for it. Which of several
+//! the state is for people (dumps), no step of the protocol waits for it, and Suspending is
+//! not told apart from suspended. Which of several
 //! wakers may do that is decided by the [claim word](claim).
 
 #![cfg_attr(not(loom), expect(unsafe_code, reason = "shares a slot between its owner and wakers"))]
@@ -60,8 +61,7 @@ mod slot {
         Idle = 1,
         Running = 2,
         Suspending = 3,
-        Suspended = 4,
-        Ready = 5,
+        Ready = 4,
     }
 
     /// What a fiber waits for.
@@ -214,8 +214,7 @@ mod slot {
                 1 => FiberState::Idle,
                 2 => FiberState::Running,
                 3 => FiberState::Suspending,
-                4 => FiberState::Suspended,
-                5 => FiberState::Ready,
+                4 => FiberState::Ready,
                 _ => FiberState::Vacant,
             }
         }

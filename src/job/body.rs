@@ -198,6 +198,7 @@ where
         // SAFETY: as above; the closure is gone.
         unsafe {
             Self::release(job);
+            Self::signal_counters(job);
             Self::end(job, None, outcome, false);
         }
     }
@@ -208,6 +209,7 @@ where
         let header = job.header();
         let outcome = if result.is_ok() { Outcome::Returned } else { Outcome::Panicked };
         let kept = !header.state.result_is_unwanted();
+        let mut left_over = None;
         if kept {
             // SAFETY: the body is the runner's until the job is complete, and empty.
             let body = unsafe { &mut *Self::body(job) };
@@ -218,17 +220,18 @@ where
         } else {
             // SAFETY: the closure was moved out and nothing was put in.
             unsafe { Self::release(job) };
+            left_over = Some(result);
+        }
+        Self::signal_counters(job);
+        if let Some(result) = left_over {
             Self::drop_unwanted(job, result);
         }
         // SAFETY: the caller has claimed and run the job.
         unsafe { Self::end(job, Some(worker), outcome, kept) };
     }
 
-    /// Everything after the result: counters, handle, block, group. `worker` is the one that has run the job.
     #[inline]
-    unsafe fn end(job: JobPtr, worker: Option<&'static Worker>, outcome: Outcome, mut kept: bool) {
-        let header = job.header();
-        let group = header.group();
+    fn signal_counters(job: JobPtr) {
         if X {
             if let Some(extras) = job.extras() {
                 for counter in extras.counters.take().iter() {
@@ -238,6 +241,13 @@ where
                 }
             }
         }
+    }
+
+    /// Everything after the counters: handle, block, group. `worker` is the one that has run the job.
+    #[inline]
+    unsafe fn end(job: JobPtr, worker: Option<&'static Worker>, outcome: Outcome, mut kept: bool) {
+        let header = job.header();
+        let group = header.group();
         if outcome == Outcome::Abandoned {
             // SAFETY: the group is alive until this member has been released, below.
             if let Some(group) = unsafe { group.as_ref() } {
@@ -324,11 +334,9 @@ where
 /// Drops a user's value; a panic in its destructor goes to `on_panic`.
 pub(crate) fn drop_guarded<T>(value: T, system: u32, site: SiteRef) {
     if std::mem::needs_drop::<T>() {
-        current::while_dropping(|| {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-                crate::system::report_panic(system, PanicKind::Destructor, site, payload);
-            }
-        });
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+            crate::system::report_panic(system, PanicKind::Destructor, site, payload);
+        }
     }
 }
 

@@ -394,8 +394,11 @@ unsafe fn hold<'a>(core: &SystemCore, job: JobPtr, counters: impl Iterator<Item 
 /// Drops a job that its system does not accept any more.
 fn refuse(job: JobPtr) {
     match job.header().state.pop() {
-        // SAFETY: nobody else has seen the job, and popping has claimed it.
+        // SAFETY: popping has claimed the job.
         Popped::Yours => unsafe { header::discard(job, Outcome::Abandoned) },
-        Popped::Stale | Popped::StaleFree => unreachable!("the job was never queued"),
+        // An abandoning shutdown that looks at all blocks was faster.
+        Popped::Stale => {}
+        // SAFETY: the state says that nobody refers to the block.
+        Popped::StaleFree => current::with_caches(|caches| unsafe { super::storage::free(caches, job) }),
     }
 }

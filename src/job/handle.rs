@@ -140,12 +140,13 @@ impl<T> RawHandle<T> {
         let header = self.job.header();
         let Some(claimed) = header.state.claim() else { return false };
         let system = header.system();
-        // SAFETY: claimed above.
-        unsafe { super::header::discard(self.job, Outcome::Cancelled) };
         if claimed.held {
-            // No queue has an entry of it that would be counted.
+            // No queue has an entry of it that would be counted. Before the captures are dropped: the last
+            // handle of the system may be among them, and waits for all jobs.
             crate::system::count_finished_elsewhere(system);
         }
+        // SAFETY: claimed above.
+        unsafe { super::header::discard(self.job, Outcome::Cancelled) };
         true
     }
 

@@ -18,8 +18,6 @@ use std::thread_local;
 thread_local! {
     /// The worker that this thread is, or null. Has no destructor, so that reading it is one load.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
-    /// How many values ramie is dropping for users on this thread.
-    static DROPPING: Cell<u32> = const { Cell::new(0) };
     /// For threads that are no workers; workers have caches of their own.
     static CACHES: OnceCell<Caches> = const { OnceCell::new() };
 }
@@ -42,21 +40,6 @@ pub(crate) fn enter(worker: &'static Worker) {
 #[inline(never)]
 pub(crate) fn leave() {
     WORKER.with(|current| current.set(ptr::null()));
-}
-
-/// Calls `f`, which drops a value that a user left with ramie. The last handle of a system that is dropped
-/// there must not wait for the system's jobs: the value may be part of one.
-#[inline(never)]
-pub(crate) fn while_dropping(f: impl FnOnce()) {
-    DROPPING.with(|depth| depth.set(depth.get() + 1));
-    f();
-    DROPPING.with(|depth| depth.set(depth.get() - 1));
-}
-
-/// Whether this thread is in [`while_dropping`].
-#[inline(never)]
-pub(crate) fn is_dropping() -> bool {
-    DROPPING.with(Cell::get) > 0
 }
 
 /// Calls `f` with the free slots of this thread. `f` runs no user code.

@@ -151,7 +151,8 @@ impl Deque {
     #[inline]
     pub(crate) unsafe fn pop(&self) -> Option<*mut ()> {
         let bottom = self.owner.bottom.load(Ordering::Relaxed) - 1;
-        self.owner.bottom.store(bottom, Ordering::Relaxed);
+        // ORDERING: Release, because a thief may read this value of `bottom` and needs the items below it.
+        self.owner.bottom.store(bottom, Ordering::Release);
         // ORDERING: pairs with the fence in `steal`: either the thief sees the lowered `bottom`, or
         // this owner the raised `top`.
         fence(Ordering::SeqCst);
@@ -191,7 +192,8 @@ impl Deque {
                 item = Some(ring.at(bottom).load(Ordering::Relaxed));
             }
         }
-        self.owner.bottom.store(bottom + 1, Ordering::Relaxed);
+        // ORDERING: Release, as in `pop`.
+        self.owner.bottom.store(bottom + 1, Ordering::Release);
         item
     }
 

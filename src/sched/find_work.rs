@@ -62,10 +62,9 @@ impl Worker {
     /// The own deque is empty.
     #[inline(never)]
     fn next_from_afar(&self) -> Next {
-        if let Some(node) = self.pinned.pop() {
+        if let Some(job) = self.take_pinned() {
             self.ready.take_over(&self.yielded);
-            // SAFETY: the pinned queue holds jobs in their slots.
-            return Next::Job(unsafe { JobPtr::from_node(node) }.into());
+            return Next::Job(job);
         }
         self.flush_credit();
         if let Some(job) = self.take_injected().or_else(|| self.steal()) {
@@ -82,19 +81,30 @@ impl Worker {
         Next::Nothing
     }
 
-    /// The turn of what has waited longest.
+    /// The turn of what has waited longest. What is asked first rotates, so that none of the three
+    /// can keep another from ever being served.
     #[cold]
     fn oldest_first(&self) -> Option<JobRef> {
         self.ready.take_over(&self.yielded);
-        if let Some(node) = self.pinned.pop() {
-            // SAFETY: as in `next_from_afar`.
-            return Some(unsafe { JobPtr::from_node(node) }.into());
-        }
-        self.take_injected().or_else(|| match self.remote().deque.steal() {
+        let first = self.turn.get() / FAIR_EVERY % 3;
+        (first..first + 3).find_map(|source| match source % 3 {
+            0 => self.take_injected(),
+            1 => self.take_own_oldest(),
+            _ => self.take_pinned(),
+        })
+    }
+
+    fn take_own_oldest(&self) -> Option<JobRef> {
+        match self.remote().deque.steal() {
             // SAFETY: only jobs are pushed, and this thread has just taken this one.
             Steal::Item(raw) => Some(unsafe { JobRef::from_raw(raw) }),
             Steal::Empty | Steal::Retry => None,
-        })
+        }
+    }
+
+    fn take_pinned(&self) -> Option<JobRef> {
+        // SAFETY: the pinned queue holds jobs in their slots.
+        self.pinned.pop().map(|node| unsafe { JobPtr::from_node(node) }.into())
     }
 
     /// Takes a few jobs from the injector: the oldest to run, the others for the own deque, so that
@@ -264,6 +274,11 @@ impl Worker {
         if !self.inbox_try_park() || self.has_work() {
             self.remote().inbox.leave_parked();
             let woken = core.sleep.wake_self(self.index());
+            // LIVENESS: it said that it no longer searches, and pushers woke nobody before that. If it goes
+            // on to take what it has just seen, it must pass the search on like any searcher.
+            if searching && woken == Woken::ByItself && core.sleep.try_begin_search() {
+                return Woken::ToSearch;
+            }
             return woken;
         }
         core.notice_idle();

@@ -107,7 +107,8 @@ impl Sleep {
                 return None;
             }
             fence(Ordering::SeqCst);
-            if !self.anyone_sleeps() {
+            // Bits and not the count: whoever has raised that and not set its bit yet will look by itself.
+            if self.words.sleeping.iter().all(|word| word.load(Ordering::SeqCst) == 0) {
                 return None;
             }
         }

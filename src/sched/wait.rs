@@ -86,6 +86,7 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
     match current::worker() {
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
             worker.reserve_spare()?;
+            worker.flush_credit();
             let fiber = worker.current_fiber();
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             if register(fiber.node()) {
@@ -146,6 +147,7 @@ pub(crate) fn wait_until(
     match current::worker() {
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
             worker.reserve_spare()?;
+            worker.flush_credit();
             if deadline.is_some() {
                 // Nothing may fail between registering and suspending.
                 crate::interop::timer::ensure_started();

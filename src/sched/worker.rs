@@ -400,29 +400,33 @@ impl Worker {
         if ptr::eq(self.credit_group.get(), group) && self.credit.get() > 0 {
             self.credit.set(self.credit.get() - 1);
         } else {
-            self.flush_credit();
             group.add_members(CREDIT_BATCH);
-            self.credit_group.set(group);
-            self.credit.set(CREDIT_BATCH - 1);
+            // The new credit first: giving back the old one may run code of users.
+            self.replace_credit(group, CREDIT_BATCH - 1);
         }
     }
 
     /// A member of `group` has ended on this worker.
     #[inline]
     pub(crate) fn earn_credit(&self, group: *const Group) {
-        if !ptr::eq(self.credit_group.get(), group) {
-            self.flush_credit();
-            self.credit_group.set(group);
+        if ptr::eq(self.credit_group.get(), group) {
+            self.credit.set(self.credit.get() + 1);
+        } else {
+            self.replace_credit(group, 1);
         }
-        self.credit.set(self.credit.get() + 1);
     }
 
     /// Tells the group what this worker has not told it yet. Must precede everything that may take long and
     /// is not part of that group: another group's job, a switch, a search.
     #[inline]
     pub(crate) fn flush_credit(&self) {
-        let credit = self.credit.replace(0);
-        let group = self.credit_group.replace(ptr::null());
+        self.replace_credit(ptr::null(), 0);
+    }
+
+    #[inline]
+    fn replace_credit(&self, group: *const Group, credit: u32) {
+        let credit = self.credit.replace(credit);
+        let group = self.credit_group.replace(group);
         if credit > 0 {
             // SAFETY: the group's count includes this credit, so it is still alive.
             unsafe { Group::release(group, credit) };
@@ -486,20 +490,21 @@ impl Worker {
     }
 
     /// Suspends the current fiber until it is resumed; its node has been given to a waker.
+    ///
+    /// The caller has flushed its credit before it registered anywhere: flushing may run code of users.
     #[inline(always)]
     pub(crate) fn suspend(&self) {
-        self.flush_credit();
+        debug_assert_eq!(self.credit.get(), 0);
         tally(&self.remote.tally.suspensions, 1);
         self.switch_to_root();
     }
 
-    /// Lets others run; the current fiber ranks behind one full search. Does nothing if there is no
-    /// fiber to go on with.
+    /// Lets others run; the current fiber ranks behind one full search.
     #[inline]
     pub(crate) fn yield_fiber(&'static self, kind: WaitKind, site: &'static Location<'static>) {
-        if self.reserve_spare().is_err() {
-            return;
-        }
+        // Without a spare the root goes on with fibers that are ready, or with this one.
+        let _ = self.reserve_spare();
+        self.flush_credit();
         let fiber = self.current_fiber();
         fiber.set_wait(kind, 0, site, self.coarse_now_ns());
         // SAFETY: a running fiber is in no list, and this thread is its owner.
@@ -511,6 +516,7 @@ impl Worker {
     /// Lets the worker's other fibers go on although no fiber is left that could take jobs; see
     /// `wait::poll_at_limit`. Sleeps for a moment if none can.
     pub(crate) fn yield_at_limit(&self, what: WaitFor) {
+        self.flush_credit();
         let fiber = self.current_fiber();
         fiber.set_wait(what.kind, what.object, what.site, self.coarse_now_ns());
         // SAFETY: a running fiber is in no list, and this thread is its owner.

@@ -42,7 +42,7 @@ mod imp {
         }
 
         pub(crate) fn park(&self, timeout: Option<Duration>) -> bool {
-            let deadline = timeout.map(|limit| Instant::now() + limit);
+            let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
             // ORDERING: Acquire pairs with the Release in `unpark`.
             if self.state.swap(PARKED, Ordering::Acquire) == NOTIFIED {
                 self.state.store(EMPTY, Ordering::Relaxed);
@@ -98,7 +98,7 @@ mod imp {
                 return std::mem::take(&mut *lock(&self.notified));
             }
             let timeout = timeout.filter(|_| !cfg!(shuttle));
-            let deadline = timeout.map(|limit| Instant::now() + limit);
+            let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
             let mut notified = lock(&self.notified);
             while !*notified {
                 match deadline {

@@ -232,18 +232,22 @@ impl SystemCore {
         }
     }
 
+    /// The order matters. The lock comes first: a watcher that is not in the list yet may have submitted something
+    /// after the sums. The phase comes before the sums: what was accepted before Draining is in them then.
     #[cold]
     fn tell_watchers(&self) {
+        let mut watchers = lock(&self.watchers);
+        let phase = self.phase();
         if !self.is_idle() {
             return;
         }
-        let phase = self.phase();
+        let told = std::mem::take(&mut *watchers);
+        drop(watchers);
         if phase == Phase::Abandoning || phase == Phase::Draining {
             self.advance_to(Phase::Stopping);
             self.unpark_all();
         }
-        let watchers = std::mem::take(&mut *lock(&self.watchers));
-        for watcher in watchers {
+        for watcher in told {
             watcher.signal();
         }
     }
@@ -281,9 +285,10 @@ impl SystemCore {
         // Whoever starts a job after this sees the phase.
         heavy_fence(asymmetric_fences_available());
         storage::for_each_block(|job| {
-            while job.header().system() == self.index {
+            loop {
+                // The snapshot first: if the block is reused after it, acting on it fails.
                 let seen = job.header().state.snapshot();
-                if self.abandon_seen(job, seen) {
+                if job.header().system() != self.index || self.abandon_seen(job, seen) {
                     break;
                 }
             }
@@ -301,11 +306,13 @@ impl SystemCore {
         let header = job.header();
         if seen.is_pending() && !seen.is_left_to_its_queue() {
             let Some(claimed) = header.state.claim_seen(seen) else { return false };
-            // SAFETY: claimed above.
-            unsafe { header::discard(job, Outcome::Abandoned) };
             if claimed.held {
+                // Before the captures are dropped: the last handle of this system may be among them,
+                // and waits for all jobs.
                 self.count_finished_outside();
             }
+            // SAFETY: claimed above.
+            unsafe { header::discard(job, Outcome::Abandoned) };
             return true;
         }
         if seen.is_running_with_handle() {
@@ -326,6 +333,8 @@ impl SystemCore {
             self.injector.take(usize::MAX, |node| {
                 // SAFETY: the injector holds jobs in their slots.
                 let job = unsafe { JobPtr::from_node(node) };
+                // Before the captures are dropped, as above.
+                self.count_finished_outside();
                 match job.header().state.pop() {
                     // SAFETY: popping has claimed the job.
                     state::Popped::Yours => unsafe { header::discard(job, Outcome::Abandoned) },
@@ -335,7 +344,6 @@ impl SystemCore {
                         current::with_caches(|caches| unsafe { storage::free(caches, job) });
                     }
                 }
-                self.count_finished_outside();
             });
         }
     }

@@ -36,6 +36,8 @@ pub struct Report {
 
 /// How often an abandoning shutdown looks whether the last workers have left.
 const LEAVE_POLL: Duration = Duration::from_micros(200);
+/// How often at most: a second in all.
+const LEAVE_POLLS_MAX: u32 = 5000;
 
 /// Shuts the system down; the caller is not one of its own jobs.
 pub(super) fn shut_down(core: &SystemCore, drain: Drain) -> Result<Report, ShutdownError> {
@@ -93,7 +95,8 @@ fn wait_present(core: &SystemCore, limit: Duration) -> bool {
 /// Abandons, and waits only for workers that have nothing left to wait for.
 fn abandon(core: &SystemCore) -> bool {
     core.abandon();
-    loop {
+    // A worker that is stuck in a callback of the builder is in no dump, and is not waited for longer than this.
+    for _ in 0..LEAVE_POLLS_MAX {
         if core.present.is_zero() {
             return true;
         }
@@ -104,12 +107,13 @@ fn abandon(core: &SystemCore) -> bool {
             return true;
         }
     }
+    core.present.is_zero()
 }
 
 /// The last handle was dropped.
 pub(super) fn drop_system(core: &SystemCore) {
-    if current::is_dropping() || current::worker().is_some_and(|worker| worker.belongs_to(core)) {
-        // Inside one of its own jobs, or while one is dropped that never ran: it stops by itself.
+    if current::worker().is_some_and(|worker| worker.belongs_to(core)) {
+        // Inside one of its own jobs: it stops by itself when that has ended.
         core.stop_when_idle(Phase::Draining);
         return;
     }

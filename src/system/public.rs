@@ -7,7 +7,7 @@ use super::drain::{self, Drain, Report};
 use super::registry;
 use crate::config::{Builder, Config};
 use crate::counter::group::Group;
-use crate::error::{BuildError, ShutdownError};
+use crate::error::{BuildError, NoUnwind, ShutdownError};
 use crate::fiber::WaitKind;
 use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
@@ -19,7 +19,7 @@ use crate::trace::stall::{self, StallKind};
 use crate::trace::stats::Stats;
 use crate::{Counter, join};
 use std::fmt;
-use std::panic::{Location, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -113,22 +113,19 @@ impl JobSystem {
     }
 
     pub(crate) fn build_global(config: Config) -> Result<&'static JobSystem, BuildError> {
-        let mut built = Ok(false);
-        let system = GLOBAL.get();
-        if system.is_some() {
+        if GLOBAL.get().is_some() {
             return Err(BuildError::GlobalExists);
         }
-        let candidate = Self::build(config)?;
-        let system = GLOBAL.get_or_init(|| {
-            built = Ok::<bool, BuildError>(true);
-            candidate
-        });
-        if built? { Ok(system) } else { Err(BuildError::GlobalExists) }
+        GLOBAL.set(Self::build(config)?).map_err(|_| BuildError::GlobalExists)?;
+        Ok(Self::global())
     }
 
     pub(crate) fn build(config: Config) -> Result<Self, BuildError> {
+        let count = config.workers;
+        // The names first: the callback may panic, and there must be nothing to clean up then.
+        let names: Vec<String> =
+            (0..count).map(|index| (config.thread_name)(index).replace('\0', "")).collect();
         let core = SystemCore::new(registry::next_index(), config);
-        let count = core.config.workers;
         for index in 0..count {
             // SAFETY: 1. The workers were just taken, and their threads are started below. 2. Each thread holds
             // the core until it ends.
@@ -140,9 +137,6 @@ impl JobSystem {
         }
         registry::register(&core);
         let mut threads = Vec::with_capacity(count);
-        // All names first: the callback may panic, and no thread must be running then.
-        let names: Vec<String> =
-            (0..count).map(|index| (core.config.thread_name)(index).replace('\0', "")).collect();
         for (index, name) in names.into_iter().enumerate() {
             match start_thread(&core, index, name) {
                 Ok(thread) => threads.push(thread),
@@ -194,13 +188,16 @@ impl JobSystem {
         if worker.is_none() {
             spec.add_counter(&done);
         }
-        // SAFETY: the closure and its result are Send, and this call does not return or unwind before
-        // the job has ended: nothing below panics before the wait is over.
+        let guard = NoUnwind("run");
+        // SAFETY: the closure and its result are Send, and this call neither returns nor unwinds before
+        // the job has ended.
         let handle = unsafe { spec.spawn(f) };
         if worker.is_none() {
             self.wait_watchfully(&done);
         }
-        match handle.join_unfailing(site) {
+        let result = handle.join_unfailing(site);
+        guard.passed();
+        match result {
             Ok(result) => result,
             Err(error) => error.resume(),
         }
@@ -414,7 +411,9 @@ fn start_thread(core: &Arc<SystemCore>, index: usize, name: String) -> std::io::
         let worker = core.worker(index).get();
         current::enter(worker);
         core.config.call(core.config.on_worker_start.as_ref(), index, core.index);
+        let guard = NoUnwind("a worker's loop");
         worker.root();
+        guard.passed();
         core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
         current::leave();
         let present = core.present.clone();
@@ -441,6 +440,8 @@ where
 {
     let worker = current::worker();
     core.assert_accepts("broadcast", worker);
+    let own = worker.filter(|worker| worker.belongs_to(core) && worker.in_fiber());
+    let guard = NoUnwind("broadcast");
     let group = Group::new();
     let results: Vec<Mutex<Option<R>>> = (0..core.remotes.len()).map(|_| Mutex::new(None)).collect();
     for (index, result) in results.iter().enumerate() {
@@ -449,9 +450,13 @@ where
             let value = f();
             *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         };
-        if !worker.is_some_and(|worker| worker.belongs_to(core)) && !core.begin_submission() {
+        if own.is_none() && !core.begin_submission() {
             group.note_abandoned();
             break;
+        }
+        if own.is_some_and(|own| own.index() == index) {
+            // In place, below: this very call may keep the worker from anything else.
+            continue;
         }
         group.add_member(worker);
         current::with_caches(|caches| {
@@ -464,13 +469,23 @@ where
             };
             // SAFETY: what the closure borrows lives until the group's wait below is over.
             let job = unsafe { job::create(&new, call) };
-            if let Some(own) = worker.filter(|worker| worker.belongs_to(core)) {
+            if let Some(own) = own {
                 own.count_submitted(1);
             }
             core.deliver(index, &job.header().node);
         });
     }
+    if let Some(own) = own {
+        let (fiber, site) = (own.current_fiber(), SiteRef::unnamed(site));
+        let before = fiber.enter_job(site);
+        match catch_unwind(AssertUnwindSafe(&f)) {
+            Ok(value) => *results[own.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(value),
+            Err(payload) => group.take_panic(payload, core.index, site),
+        }
+        fiber.leave_job(before);
+    }
     group.wait(WaitKind::Scope, site);
+    guard.passed();
     if let Some(payload) = group.first_panic() {
         resume_unwind(payload);
     }

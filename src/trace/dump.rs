@@ -54,7 +54,7 @@ impl FiberInfo {
         let activity = match state {
             FiberState::Vacant | FiberState::Idle => return None,
             FiberState::Running => FiberActivity::Running,
-            FiberState::Suspending | FiberState::Suspended => FiberActivity::Waiting,
+            FiberState::Suspending => FiberActivity::Waiting,
             FiberState::Ready => FiberActivity::Ready,
         };
         // A fiber that runs no job looks for one.

@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "checked cells")]
 
-use super::{Completed, JobState, Look, Outcome, Popped, Snapshot};
+use super::{Completed, JobState, Look, Outcome, Owner, Popped, Snapshot};
 use crate::primitives::explore;
 use loom::cell::UnsafeCell;
 use loom::sync::Notify;
@@ -53,7 +53,7 @@ fn get(tally: &Tally) -> usize {
 }
 
 impl Model {
-    fn new(detached: bool, held: bool) -> Arc<Self> {
+    fn new(owner: Owner, held: bool) -> Arc<Self> {
         let model = Self {
             state: JobState::free(),
             body: UnsafeCell::new(Body::Closure),
@@ -65,7 +65,7 @@ impl Model {
             waits: Tally::new(0),
             frees: Tally::new(0),
         };
-        model.state.submit(if detached { Owner::Nobody } else { Owner::Handle }, held);
+        model.state.submit(owner, held);
         Arc::new(model)
     }
 
@@ -243,7 +243,7 @@ fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
 #[test]
 fn a_joined_job_hands_its_result_to_the_waiter() {
     explore(5, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let worker = model.spawn(Model::pop_and_run);
         assert_eq!(model.join(), Outcome::Returned);
         join([worker]);
@@ -255,7 +255,7 @@ fn a_joined_job_hands_its_result_to_the_waiter() {
 #[test]
 fn a_handle_that_is_dropped_lets_go_of_its_job_at_any_moment() {
     explore(5, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let worker = model.spawn(Model::pop_and_run);
         model.drop_handle();
         join([worker]);
@@ -267,7 +267,7 @@ fn a_handle_that_is_dropped_lets_go_of_its_job_at_any_moment() {
 #[test]
 fn a_job_is_run_or_cancelled() {
     explore(5, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let worker = model.spawn(Model::pop_and_run);
         let cancelled = model.cancel();
         assert_eq!(model.join(), if cancelled { Outcome::Cancelled } else { Outcome::Returned });
@@ -280,7 +280,7 @@ fn a_job_is_run_or_cancelled() {
 #[test]
 fn a_cancelled_job_whose_handle_is_dropped_is_freed_by_the_last() {
     explore(5, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let worker = model.spawn(Model::pop_and_run);
         model.cancel();
         model.drop_handle();
@@ -293,7 +293,7 @@ fn a_cancelled_job_whose_handle_is_dropped_is_freed_by_the_last() {
 #[test]
 fn a_job_is_run_in_place_or_by_the_one_who_pops_it() {
     explore(5, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let worker = model.spawn(Model::pop_and_run);
         if model.state.claim_queued() {
             model.run();
@@ -308,10 +308,24 @@ fn a_job_is_run_in_place_or_by_the_one_who_pops_it() {
 #[test]
 fn an_abandoned_job_wakes_its_waiter_whether_it_runs_or_not() {
     explore(3, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let others = [model.spawn(Model::pop_and_run), model.spawn(Model::abandon)];
         let outcome = model.join();
         assert!(matches!(outcome, Outcome::Returned | Outcome::Abandoned));
+        join(others);
+        model.assert_over();
+    });
+}
+
+/// 3 threads, preemption bound 3: as above, for a job that borrows: who waits is told only when it has really ended.
+#[test]
+fn a_job_that_borrows_is_not_given_up_while_it_runs() {
+    explore(3, || {
+        let model = Model::new(Owner::BorrowingHandle, false);
+        let others = [model.spawn(Model::pop_and_run), model.spawn(Model::abandon)];
+        let outcome = model.join();
+        assert_eq!(get(&model.closures), 1, "the waiter went on before the job's end");
+        assert_eq!(outcome == Outcome::Abandoned, get(&model.results_made) == 0);
         join(others);
         model.assert_over();
     });
@@ -321,7 +335,7 @@ fn an_abandoned_job_wakes_its_waiter_whether_it_runs_or_not() {
 #[test]
 fn an_abandoned_job_whose_handle_is_dropped_is_freed_once() {
     explore(3, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let others = [model.spawn(Model::pop_and_run), model.spawn(Model::abandon)];
         model.drop_handle();
         join(others);
@@ -333,7 +347,7 @@ fn an_abandoned_job_whose_handle_is_dropped_is_freed_once() {
 #[test]
 fn of_run_cancel_and_abandon_one_wins() {
     explore(3, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let others = [model.spawn(Model::pop_and_run), model.spawn(Model::abandon)];
         model.cancel();
         model.join();
@@ -346,7 +360,7 @@ fn of_run_cancel_and_abandon_one_wins() {
 #[test]
 fn a_detached_job_is_left_to_its_queue_by_a_shutdown() {
     explore(5, || {
-        let model = Model::new(true, false);
+        let model = Model::new(Owner::Nobody, false);
         let worker = model.spawn(Model::pop_and_run);
         model.abandon();
         join([worker]);
@@ -358,7 +372,7 @@ fn a_detached_job_is_left_to_its_queue_by_a_shutdown() {
 #[test]
 fn an_old_snapshot_cannot_hit_the_next_job_of_the_block() {
     explore(5, || {
-        let model = Model::new(false, false);
+        let model = Model::new(Owner::Handle, false);
         let seen = model.state.snapshot();
         let shutdown = model.spawn(move |model| {
             model.abandon_seen(seen);
@@ -381,7 +395,7 @@ fn an_old_snapshot_cannot_hit_the_next_job_of_the_block() {
 #[test]
 fn a_held_job_runs_in_place_only_after_its_release() {
     explore(5, || {
-        let model = Model::new(false, true);
+        let model = Model::new(Owner::Handle, true);
         let released = Arc::new(Tally::new(0));
         let theirs = Arc::clone(&released);
         let link = model.spawn(move |model| {
@@ -402,7 +416,7 @@ fn a_held_job_runs_in_place_only_after_its_release() {
 #[test]
 fn a_held_job_that_is_cancelled_keeps_its_block_until_its_links_are_gone() {
     explore(5, || {
-        let model = Model::new(false, true);
+        let model = Model::new(Owner::Handle, true);
         let link = model.spawn(Model::release_and_run);
         let cancelled = model.cancel();
         assert_eq!(model.join(), if cancelled { Outcome::Cancelled } else { Outcome::Returned });
@@ -415,7 +429,7 @@ fn a_held_job_that_is_cancelled_keeps_its_block_until_its_links_are_gone() {
 #[test]
 fn a_held_job_that_is_abandoned_is_freed_by_the_last_of_handle_and_links() {
     explore(3, || {
-        let model = Model::new(false, true);
+        let model = Model::new(Owner::Handle, true);
         let others = [model.spawn(Model::release_and_run), model.spawn(Model::abandon)];
         model.drop_handle();
         join(others);
@@ -427,7 +441,7 @@ fn a_held_job_that_is_abandoned_is_freed_by_the_last_of_handle_and_links() {
 #[test]
 fn a_detached_held_job_is_released_or_abandoned() {
     explore(5, || {
-        let model = Model::new(true, true);
+        let model = Model::new(Owner::Nobody, true);
         let link = model.spawn(Model::release_and_run);
         model.abandon();
         join([link]);
