@@ -6,12 +6,11 @@
 #![expect(unsafe_code, reason = "erases the lifetime of closures that the scope waits for")]
 
 use crate::counter::group::Group;
-use crate::error::{NoUnwind, PanicKind};
+use crate::error::NoUnwind;
 use crate::fiber::WaitKind;
 use crate::job::{self, JobError, JobSpec, RawHandle};
 use crate::sched::current;
 use crate::system::core::SystemCore;
-use crate::system::report_panic;
 use crate::trace::site::SiteRef;
 use crate::{Counter, JobSystem};
 use std::fmt;
@@ -242,9 +241,9 @@ where
     guard.passed();
     match result {
         Err(payload) => {
-            // Only one panic can go on.
+            // Only one panic can go on; the other one's payload may panic when it is dropped.
             if let Some(second) = scope.group.first_panic() {
-                report_panic(core.index, PanicKind::DetachedJob, SiteRef::unnamed(site), second);
+                job::drop_guarded(second, core.index, SiteRef::unnamed(site));
             }
             resume_unwind(payload)
         }

@@ -103,6 +103,10 @@ fn abandon(core: &SystemCore) -> bool {
         if !FiberDump::of(core).is_empty() {
             return core.present.is_zero();
         }
+        if cfg!(shuttle) {
+            // A limit may have passed before the wait begins; without this the loop would starve the workers.
+            crate::primitives::yield_thread();
+        }
         if wait_present(core, LEAVE_POLL) {
             return true;
         }

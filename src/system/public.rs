@@ -475,7 +475,9 @@ where
             core.deliver(index, &job.header().node);
         });
     }
-    if let Some(own) = own {
+    if own.is_some() && !core.starts_jobs() {
+        group.note_abandoned();
+    } else if let Some(own) = own {
         let (fiber, site) = (own.current_fiber(), SiteRef::unnamed(site));
         let before = fiber.enter_job(site);
         match catch_unwind(AssertUnwindSafe(&f)) {
