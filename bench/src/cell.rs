@@ -3,6 +3,7 @@
 //! A cell is a workload on a system with a number of workers. The parent starts one process for each
 //! repetition of each cell; the process prints one line of JSON and ends. Whatever goes wrong in it - a
 //! crash, a hang, a panic - ends this process only, and is a result for the parent to show.
+#![expect(unsafe_code, reason = "sets an alarm through libc")]
 
 use std::time::Duration;
 
@@ -79,6 +80,13 @@ impl Measured {
     }
 }
 
+/// Ends this process some seconds after `budget`, should the parent that is to do it be gone by then.
+fn end_after(budget: Duration) {
+    let seconds = budget.as_secs().saturating_add(5).try_into().unwrap_or(u32::MAX);
+    // SAFETY: this sets a timer of this process, and nobody else here uses it.
+    unsafe { libc::alarm(seconds) };
+}
+
 /// Measures the cell and prints its line.
 pub(crate) fn run(args: &CellArgs) -> Result<(), String> {
     let workload = workloads::find(&args.workload)
@@ -88,6 +96,7 @@ pub(crate) fn run(args: &CellArgs) -> Result<(), String> {
     let measure = system
         .measure(workload)
         .ok_or_else(|| format!("{} cannot express the workload {}", system.name, workload.name))?;
+    end_after(Duration::from_secs_f64(args.budget));
     let params = Params {
         workers: args.workers,
         quick: args.quick,

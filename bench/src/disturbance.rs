@@ -6,6 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+/// The machine counts in ticks of about 10 ms: nothing can be said about less than this.
+const WALL_MIN: Duration = Duration::from_millis(200);
+
 /// The clocks at the start of a measurement.
 #[derive(Debug)]
 pub(crate) struct Disturbance {
@@ -21,12 +24,16 @@ impl Disturbance {
     }
 
     /// The share of the whole machine, in per cent, that has gone since then to others than this process's
-    /// children, or to nobody because the host took it away. `None` where it cannot be known.
+    /// children, or to nobody because the host took it away. `None` where it cannot be known, or not yet.
     pub(crate) fn percent(&self) -> Option<f64> {
+        let wall = self.wall.elapsed();
+        if wall < WALL_MIN {
+            return None;
+        }
         let machine = machine_busy()?.saturating_sub(self.machine?);
         let others = machine.saturating_sub(children_busy().saturating_sub(self.children));
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Some(100.0 * others.as_secs_f64() / (self.wall.elapsed().as_secs_f64() * cpus as f64))
+        Some(100.0 * others.as_secs_f64() / (wall.as_secs_f64() * cpus as f64))
     }
 }
 

@@ -50,7 +50,7 @@ mod slot {
     /// wrap after 52 days.
     const TICK_NS: u64 = 1 << 20;
 
-    #[cfg(not(shuttle))]
+    #[cfg(all(target_os = "linux", not(shuttle), not(feature = "sanitizer")))]
     const _: () = assert!(size_of::<Fiber>() == 128);
 
     /// Where a fiber is; see the module's drawing.
