@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) stack_bytes: usize,
     pub(crate) max_fibers: usize,
     pub(crate) spin: Duration,
+    pub(crate) priority_guard: bool,
     pub(crate) stall_after: Duration,
     pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
@@ -69,6 +70,7 @@ pub struct Builder {
     stack_bytes: usize,
     max_fibers: usize,
     spin: Duration,
+    priority_guard: bool,
     stall_after: Duration,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     on_worker_start: Option<WorkerCallback>,
@@ -87,6 +89,7 @@ impl Builder {
             stack_bytes: STACK_BYTES_DEFAULT,
             max_fibers: usize::MAX,
             spin: SPIN_DEFAULT,
+            priority_guard: true,
             stall_after: STALL_AFTER_DEFAULT,
             thread_name: Box::new(|index| format!("ramie-{index}")),
             on_worker_start: None,
@@ -132,6 +135,14 @@ impl Builder {
     /// that looks stays up to twenty times as long while another worker is active.
     pub fn spin(mut self, limit: Duration) -> Self {
         self.spin = limit;
+        self
+    }
+
+    /// Whether a worker holds [Low](crate::Priority::Low) work back while a High job waits on it, for at most 2 ms of
+    /// doing nothing, so that the High job finds its worker free when it is woken. By default true. Pinned jobs
+    /// are exempt.
+    pub fn priority_guard(mut self, enabled: bool) -> Self {
+        self.priority_guard = enabled;
         self
     }
 
@@ -216,6 +227,7 @@ impl Builder {
             stack_bytes: self.stack_bytes,
             max_fibers: self.max_fibers,
             spin: self.spin,
+            priority_guard: self.priority_guard,
             stall_after: self.stall_after,
             thread_name: self.thread_name,
             on_worker_start: self.on_worker_start,

@@ -2,12 +2,12 @@
 
 #![expect(unsafe_code, reason = "submits jobs")]
 
-use crate::JobSystem;
 use crate::counter::AfterCounters;
 use crate::fiber::WaitKind;
 use crate::job::{self, JobHandle, JobSpec};
 use crate::sched::current;
 use crate::system::core::SystemCore;
+use crate::{JobSystem, Priority};
 use std::panic::Location;
 
 /// The system of the job that calls this, or the global one.
@@ -121,6 +121,43 @@ pub fn yield_now() {
         }
         _ => crate::primitives::yield_thread(),
     }
+}
+
+/// Lets more urgent work go first, if there is some for this worker; whether there was. Cheap if there is none: long
+/// jobs of priority Low should call it about every 250 us. Outside of a job it does nothing.
+///
+/// [`join`](crate::join()), [`scope`](crate::scope()) and [parallel loops](crate::par()) do the same by themselves.
+///
+/// # Suspends
+///
+/// Inside a job, if there is more urgent work.
+///
+/// # Examples
+///
+/// ```
+/// use ramie::{JobSystem, Priority};
+///
+/// let system = JobSystem::new()?;
+/// let indexed = system.job().name("index").priority(Priority::Low).spawn(|| {
+///     let mut indexed = 0;
+///     for _page in 0..100 {
+///         indexed += 1; // about 250 us of work
+///         ramie::yield_if_urgent();
+///     }
+///     indexed
+/// });
+/// assert_eq!(indexed.join()?, 100);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn yield_if_urgent() -> bool {
+    let site = Location::caller();
+    current::worker().is_some_and(|worker| worker.in_fiber() && worker.split_point(site))
+}
+
+/// The priority of the calling job; `None` outside of jobs.
+pub fn current_priority() -> Option<Priority> {
+    current::worker().filter(|worker| worker.in_fiber()).map(|worker| worker.priority())
 }
 
 /// The index of the worker that the calling job runs on; `None` outside of jobs.

@@ -74,7 +74,7 @@ where
     // SAFETY: `half` stays in this stack frame until it was popped again or its latch says done.
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
     let guard = NoUnwind("join");
-    worker.push(entry);
+    worker.push_at_split(entry, site);
     let first = catch_unwind(AssertUnwindSafe(a));
     // INVARIANT: fibers are sticky, so this is still the worker that `half` was pushed on. While the thread
     // unwinds nobody else runs on it, so then the half is looked for below other jobs too.
@@ -148,7 +148,7 @@ pub(crate) fn wait_for_stolen<F: FnOnce() -> R, R>(
 ) -> Result<R, Payload> {
     let what = WaitFor { kind: WaitKind::Join, object: 0, site };
     if !half.job().is_done() && wait::wait(what, |node| half.job().set_waiter(node)) == Err(FiberLimit) {
-        let run_own = |worker: &'static Worker| match worker.dig(|job| job == entry) {
+        let run_own = |worker: &'static Worker| match worker.fetch(|job| job == entry) {
             Some(half) => {
                 worker.run_job(half);
                 true

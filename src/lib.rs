@@ -52,13 +52,16 @@ pub use crate::{
     config::Builder,
     counter::{AfterCounters, Counter, CounterGuard},
     error::{BuildError, PanicKind, PanicReport, ShutdownError, TimedOut},
-    free::{broadcast, current_worker, in_job, spawn, spawn_after, yield_now},
+    free::{
+        broadcast, current_priority, current_worker, in_job, spawn, spawn_after, yield_if_urgent, yield_now,
+    },
     job::{JobBuilder, JobError, JobHandle},
     join::join,
     parallel::{
         Identity, IntoPar, Par, ParChunks, ParChunksMut, ParRange, ParSlice, ParSliceMut, ParSource,
         Partition, par, par_chunks, par_chunks_mut,
     },
+    sched::priority::Priority,
     scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
     system::{Drain, JobSystem, Report},
     trace::{

@@ -11,14 +11,14 @@
 
 #![expect(unsafe_code, reason = "hands out disjoint parts of a slice")]
 
-use crate::JobSystem;
 use crate::join::join_here;
 use crate::sched::current;
 use crate::sched::worker::Worker;
+use crate::{JobSystem, Priority};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Range, RangeInclusive};
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A chunk that took fewer ticks than this is followed by a larger one: about 5 us at 2.5 GHz.
@@ -329,6 +329,7 @@ pub struct Par<'system, S> {
     source: S,
     grain: usize,
     partition: Partition,
+    priority: Option<Priority>,
     site: &'static Location<'static>,
 }
 
@@ -338,7 +339,7 @@ impl<'system, S: ParSource> Par<'system, S> {
         source: S,
         site: &'static Location<'static>,
     ) -> Self {
-        Self { system, source, grain: 1, partition: Partition::Auto, site }
+        Self { system, source, grain: 1, partition: Partition::Auto, priority: None, site }
     }
 
     /// Never splits off fewer than `items` items. By default 1.
@@ -362,6 +363,13 @@ impl<'system, S: ParSource> Par<'system, S> {
     pub fn partition(mut self, partition: Partition) -> Self {
         assert!(partition != Partition::Static(0), "Par::partition: there is at least 1 part");
         self.partition = partition;
+        self
+    }
+
+    /// The priority of the loop, the calling job included: until it has ended, that job has this priority too. By
+    /// default that of the calling job, and outside of jobs [`Priority::Normal`].
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 
@@ -437,7 +445,8 @@ impl<'system, S: ParSource> Par<'system, S> {
     }
 
     fn plan(self) -> Plan<S> {
-        Plan { source: self.source, grain: self.grain, partition: self.partition, site: self.site }
+        let Self { source, grain, partition, priority, site, .. } = self;
+        Plan { source, grain, partition, priority, site }
     }
 }
 
@@ -577,17 +586,22 @@ struct Plan<S> {
     source: S,
     grain: usize,
     partition: Partition,
+    priority: Option<Priority>,
     site: &'static Location<'static>,
 }
 
 impl<S: ParSource> Plan<S> {
     fn run<C: Consumer>(&self, system: Option<&JobSystem>, consumer: &C) -> C::Out {
         let (grain, partition, site, len) = (self.grain, self.partition, self.site, self.source.item_count());
-        let here = move |worker: &'static Worker| match partition {
+        let run = move |worker: &'static Worker| match partition {
             Partition::Auto => Loop { worker, consumer, grain, site, begin: ticks() }.run(0..len, grain),
             Partition::Static(parts) => {
                 run_parts(worker, consumer, 0..len, parts.min(len.div_ceil(grain)), site)
             }
+        };
+        let here = move |worker: &'static Worker| match self.priority {
+            Some(priority) if priority != worker.priority() => at_priority(worker, priority, run),
+            _ => run(worker),
         };
         match current::worker() {
             Some(worker)
@@ -599,6 +613,15 @@ impl<S: ParSource> Plan<S> {
                 .unwrap_or_else(|| JobSystem::global())
                 .run(move || here(current::worker().expect("inside a job"))),
         }
+    }
+}
+
+/// Calls `run` with the current job at this priority.
+#[cold]
+fn at_priority<R>(worker: &'static Worker, priority: Priority, run: impl FnOnce(&'static Worker) -> R) -> R {
+    match worker.at_priority(priority, || catch_unwind(AssertUnwindSafe(|| run(worker)))) {
+        Ok(result) => result,
+        Err(payload) => resume_unwind(payload),
     }
 }
 
@@ -619,6 +642,9 @@ impl<C: Consumer> Loop<'_, C> {
         while range.start < range.end {
             if self.consumer.is_full() {
                 break;
+            }
+            if self.worker.split_point(self.site) {
+                now = ticks();
             }
             let left = range.end - range.start;
             if left / 2 >= self.grain && self.somebody_is_hungry(now) {
@@ -644,7 +670,7 @@ impl<C: Consumer> Loop<'_, C> {
         let sleep = &self.worker.system().sleep;
         let hungry =
             sleep.anyone_searches() || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
-        hungry && self.worker.remote().deque.is_empty()
+        hungry && self.worker.nothing_to_offer()
     }
 
     #[inline(never)]

@@ -56,17 +56,12 @@ pub(crate) fn yield_thread() {
 }
 
 /// The pusher's side of the asymmetric fence; orders its earlier stores before its later loads as
-/// seen by a thread that executes [`heavy_fence`].
-///
-/// `asymmetric` is [`asymmetric_fences_available`]'s answer, passed in because callers keep it on a
-/// cache line that they read anyway.
+/// seen by a thread that executes [`heavy_fence`]. Nothing but an order to the compiler: where
+/// [`asymmetric_fences_available`] says no, the pusher needs a full fence instead (`Attention` tells it so).
+#[cfg(not(loom))]
 #[inline(always)]
-pub(crate) fn light_fence(asymmetric: bool) {
-    if asymmetric {
-        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
-    } else {
-        fence(Ordering::SeqCst);
-    }
+pub(crate) fn light_fence() {
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 /// The sleeper's side of the asymmetric fence.
@@ -75,11 +70,11 @@ pub(crate) fn heavy_fence(asymmetric: bool) {
     if asymmetric {
         crate::sys::process_wide_barrier();
     }
-    // ORDERING: also without membarrier this pairs with the full fence in `light_fence`.
+    // ORDERING: also without membarrier this pairs with the pusher's full fence.
     fence(Ordering::SeqCst);
 }
 
-/// Whether [`light_fence`] may be a compiler fence in this process.
+/// Whether [`light_fence`] suffices for pushers in this process.
 pub(crate) fn asymmetric_fences_available() -> bool {
     // Model checkers know nothing of membarrier: both sides are full fences there.
     if cfg!(any(loom, shuttle)) {

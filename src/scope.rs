@@ -12,7 +12,7 @@ use crate::job::{self, JobError, JobSpec, RawHandle};
 use crate::sched::current;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
-use crate::{Counter, JobSystem};
+use crate::{Counter, JobSystem, Priority};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
@@ -128,6 +128,24 @@ impl<'scope> ScopedJobBuilder<'scope> {
         self
     }
 
+    /// The job's priority. By default that of the job that spawns it, and outside of jobs
+    /// [`Priority::Normal`].
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.spec.set_priority(priority);
+        self
+    }
+
+    /// Lets only this worker of the system run the job: 0 to [`workers()`](JobSystem::workers) - 1.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such worker.
+    #[track_caller]
+    pub fn on_worker(mut self, worker: usize) -> Self {
+        self.spec.pin_to(worker);
+        self
+    }
+
     /// Adds 1 to the counter when the job is spawned, and signals it however the job ends. May be repeated.
     #[track_caller]
     pub fn counter(mut self, counter: &Counter) -> Self {
@@ -233,7 +251,11 @@ pub(crate) fn scope_in<'env, F, R>(core: &SystemCore, site: &'static Location<'s
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    core.assert_accepts("scope", current::worker());
+    let worker = current::worker();
+    core.assert_accepts("scope", worker);
+    if let Some(worker) = worker.filter(|worker| worker.in_fiber()) {
+        worker.split_point(site);
+    }
     let guard = NoUnwind("scope");
     let scope = Scope { core, group: Group::new(), scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));

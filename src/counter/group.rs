@@ -17,13 +17,14 @@ use crate::error::Payload;
 use crate::fiber::WaitKind;
 use crate::job::JobRef;
 use crate::memory::slots;
+use crate::sched::priority::Priority;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
 use crate::trace::site::SiteRef;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 
 /// See the [module](self).
 pub(crate) struct Group {
@@ -31,6 +32,11 @@ pub(crate) struct Group {
     /// The first panic that no handle took: a `Box<Payload>`, or null.
     panic: AtomicPtr<Payload>,
     abandoned: AtomicBool,
+    /// The least priority that members were spawned with. Written by their spawners, read by whoever waits.
+    least_priority: AtomicU8,
+    /// What members are raised to, because somebody more urgent waits for them. Written by who waits, read by
+    /// spawners.
+    raised_to: AtomicU8,
 }
 
 impl Group {
@@ -40,6 +46,8 @@ impl Group {
             word: WaitWord::new(1),
             panic: AtomicPtr::new(ptr::null_mut()),
             abandoned: AtomicBool::new(false),
+            least_priority: AtomicU8::new(Priority::High as u8),
+            raised_to: AtomicU8::new(Priority::Low as u8),
         }
     }
 
@@ -47,6 +55,26 @@ impl Group {
     pub(crate) fn reset(&self) {
         self.word.reset(1);
         self.abandoned.store(false, Ordering::Relaxed);
+        self.least_priority.store(Priority::High as u8, Ordering::Relaxed);
+        self.raised_to.store(Priority::Low as u8, Ordering::Relaxed);
+    }
+
+    /// A member of this priority is being spawned.
+    #[inline]
+    pub(crate) fn note_priority(&self, priority: Priority) {
+        if self.least_priority.load(Ordering::Relaxed) > priority as u8 {
+            self.least_priority.fetch_min(priority as u8, Ordering::Relaxed);
+        }
+    }
+
+    fn least_priority(&self) -> Priority {
+        Priority::from_bits(u32::from(self.least_priority.load(Ordering::Relaxed)))
+    }
+
+    /// What new members must be raised to.
+    #[inline]
+    pub(crate) fn raised_to(&self) -> Priority {
+        Priority::from_bits(u32::from(self.raised_to.load(Ordering::Relaxed)))
     }
 
     #[inline]
@@ -119,6 +147,9 @@ impl Group {
     pub(crate) fn wait(&self, kind: WaitKind, site: &'static Location<'static>) {
         let worker = current::worker().filter(|worker| worker.in_fiber());
         if let Some(worker) = worker {
+            if self.least_priority() < worker.priority() {
+                self.raise_members(worker);
+            }
             self.run_own_members(worker);
             worker.flush_credit();
         }
@@ -133,7 +164,7 @@ impl Group {
             self.word.release(1) == Released::Above
         });
         if waited == Err(FiberLimit) {
-            let run_own = |worker: &'static Worker| match worker.dig_everywhere(|job| self.has_member(job)) {
+            let run_own = |worker: &'static Worker| match worker.fetch(|job| self.has_member(job)) {
                 Some(member) => {
                     worker.run_job(member);
                     true
@@ -142,6 +173,16 @@ impl Group {
             };
             wait::poll_at_limit(what, || self.word.count() == 1, run_own);
         }
+    }
+
+    /// Members that have not been started, and new ones, become as urgent as the one who waits.
+    #[cold]
+    #[inline(never)]
+    fn raise_members(&self, worker: &'static Worker) {
+        let priority = worker.priority();
+        // ORDERING: Relaxed: a member that is spawned by somebody who does not see this yet keeps its priority.
+        self.raised_to.fetch_max(priority as u8, Ordering::Relaxed);
+        worker.raise_all(self.least_priority(), priority, |job| self.has_member(job));
     }
 
     fn has_member(&self, job: JobRef) -> bool {

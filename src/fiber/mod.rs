@@ -35,6 +35,7 @@ mod slot {
     use super::switch::{Body, Context, Switch};
     use crate::memory::node::{Kind, Node};
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
+    use crate::sched::priority::Priority;
     use crate::sched::worker::{Remote, Worker};
     use crate::trace::site::SiteRef;
     use std::cell::UnsafeCell;
@@ -76,10 +77,12 @@ mod slot {
         Handle = 5,
         Batch = 6,
         Yield = 7,
+        /// It let more urgent work go first.
+        GaveWay = 8,
     }
 
     impl WaitKind {
-        const ALL: [WaitKind; 8] = [
+        const ALL: [WaitKind; 9] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -88,6 +91,7 @@ mod slot {
             WaitKind::Handle,
             WaitKind::Batch,
             WaitKind::Yield,
+            WaitKind::GaveWay,
         ];
     }
 
@@ -104,6 +108,8 @@ mod slot {
         // What follows is written by the fiber's worker and read by dumps.
         state: AtomicU8,
         wait_kind: AtomicU8,
+        /// The priority of its job; wakers read it too, while the fiber waits.
+        priority: AtomicU8,
         /// When it suspended, in ticks of [`TICK_NS`] of the process's clock, to within a few turns.
         since: AtomicU32,
         /// The id of the counter or job that is waited for; 0 for anything else.
@@ -127,6 +133,7 @@ mod slot {
                 context: UnsafeCell::new(MaybeUninit::uninit()),
                 state: AtomicU8::new(FiberState::Vacant as u8),
                 wait_kind: AtomicU8::new(0),
+                priority: AtomicU8::new(Priority::Normal as u8),
                 since: AtomicU32::new(0),
                 wait_object: AtomicU32::new(0),
                 wait_site: AtomicPtr::new(ptr::null_mut()),
@@ -156,6 +163,7 @@ mod slot {
             // SAFETY: the slot was free, so this thread is its only user.
             unsafe { (*fiber.context.get()).write(context) };
             fiber.set_state(FiberState::Idle);
+            fiber.set_priority(Priority::Normal);
             Ok(fiber)
         }
 
@@ -217,6 +225,16 @@ mod slot {
                 4 => FiberState::Ready,
                 _ => FiberState::Vacant,
             }
+        }
+
+        #[inline]
+        pub(crate) fn priority(&self) -> Priority {
+            Priority::from_bits(u32::from(self.priority.load(Ordering::Relaxed)))
+        }
+
+        /// Called by the owner while the fiber runs.
+        pub(crate) fn set_priority(&self, priority: Priority) {
+            self.priority.store(priority as u8, Ordering::Relaxed);
         }
 
         /// Notes which job runs innermost; gives the one before, for when it has ended.

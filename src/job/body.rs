@@ -34,6 +34,8 @@ pub(crate) struct Extras {
     /// How many of the counters that the job comes after have not reached zero, plus one while it is
     /// being submitted. Whoever takes it to zero releases the job.
     pub(crate) remaining: AtomicU32,
+    /// The only worker that may run the job.
+    pub(crate) pinned_to: Option<usize>,
     /// Keeps the system for the one who releases the job; taken by that one.
     pub(crate) core: Cell<Option<Arc<SystemCore>>>,
 }
@@ -86,8 +88,8 @@ impl CounterList {
 /// All that a job is made from, but for its closure.
 pub(crate) struct NewJob<'a> {
     pub(crate) caches: &'a Caches,
-    /// The system's index.
-    pub(crate) system: u32,
+    /// The system's index and the priority, see `header::job_tag`.
+    pub(crate) tag: u32,
     pub(crate) group: *const Group,
     pub(crate) site: SiteRef,
     pub(crate) owner: Owner,
@@ -354,7 +356,7 @@ where
     let job = storage::alloc(new.caches, Typed::<F, R, false>::CLASS);
     // SAFETY: the block was just allocated, with the right class.
     unsafe { Typed::<F, R, false>::put(job, closure) };
-    job.header().fill(Typed::<F, R, false>::VTABLE, new.system, new.group, new.site);
+    job.header().fill(Typed::<F, R, false>::VTABLE, new.tag, new.group, new.site);
     job.header().state.submit(new.owner, false);
     job
 }
@@ -379,7 +381,7 @@ where
         job.at::<Extras>(size_of::<JobHeader>()).write(extras);
         Typed::<F, R, true>::put(job, closure);
     }
-    job.header().fill(Typed::<F, R, true>::VTABLE, new.system, new.group, new.site);
+    job.header().fill(Typed::<F, R, true>::VTABLE, new.tag, new.group, new.site);
     job.header().state.submit(new.owner, held);
     job
 }

@@ -4,13 +4,14 @@
 
 use super::body::{self, CounterList, Extras, NewJob};
 use super::handle::{JobHandle, RawHandle};
-use super::header::{self, JobPtr};
+use super::header::{self, JobPtr, job_tag};
 use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
 use crate::counter::group::Group;
 use crate::counter::{AfterCounters, Link};
 use crate::memory::slots::Caches;
 use crate::sched::current;
+use crate::sched::priority::Priority;
 use crate::sched::worker::Worker;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
@@ -48,6 +49,25 @@ impl<'system> JobBuilder<'system> {
     /// for good.
     pub fn name(mut self, name: &'static str) -> Self {
         self.spec.set_name(name);
+        self
+    }
+
+    /// The job's priority. By default that of the job that spawns it, and outside of jobs
+    /// [`Priority::Normal`].
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.spec.set_priority(priority);
+        self
+    }
+
+    /// Lets only this worker of the system run the job, which is *pinned* then: 0 to
+    /// [`workers()`](crate::JobSystem::workers) - 1.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such worker.
+    #[track_caller]
+    pub fn on_worker(mut self, worker: usize) -> Self {
+        self.spec.pin_to(worker);
         self
     }
 
@@ -97,6 +117,8 @@ pub(crate) struct JobSpec<'system> {
     name: Option<&'static str>,
     group: *const Group,
     handle_owner: Owner,
+    priority: Option<Priority>,
+    pinned_to: Option<usize>,
     counters: CounterList,
     after: CounterList,
 }
@@ -110,6 +132,8 @@ impl<'system> JobSpec<'system> {
             name: None,
             group: ptr::null(),
             handle_owner: Owner::Handle,
+            priority: None,
+            pinned_to: None,
             counters: CounterList::default(),
             after: CounterList::default(),
         }
@@ -130,6 +154,20 @@ impl<'system> JobSpec<'system> {
 
     pub(crate) fn set_name(&mut self, name: &'static str) {
         self.name = Some(name);
+    }
+
+    pub(crate) fn set_priority(&mut self, priority: Priority) {
+        self.priority = Some(priority);
+    }
+
+    #[track_caller]
+    pub(crate) fn pin_to(&mut self, worker: usize) {
+        let count = self.core.config.workers;
+        assert!(
+            worker < count,
+            "there is no worker {worker} to pin a job to: the job system has {count}, numbered from 0"
+        );
+        self.pinned_to = Some(worker);
     }
 
     pub(crate) fn add_counter(&mut self, counter: &Counter) {
@@ -179,41 +217,50 @@ impl<'system> JobSpec<'system> {
         let worker = current::worker();
         match worker.filter(|worker| worker.in_fiber() && worker.belongs_to(core)) {
             Some(own) => {
+                let mut priority = self.priority.unwrap_or(own.priority());
                 // SAFETY: the caller of `member_of` keeps the group.
                 if let Some(group) = unsafe { self.group.as_ref() } {
+                    priority = priority.max(group.raised_to());
                     own.spend_credit(group);
+                    group.note_priority(priority);
                 }
                 own.count_submitted(1);
                 // SAFETY: promised by the caller of `spawn` or `detach`.
-                unsafe { self.submit_special(own.caches(), owner, f, true, |job| own.push(job.into())) }
+                unsafe { self.submit_special(own.caches(), owner, f, priority, true) }
             }
             None => {
+                let mut priority = self.priority.unwrap_or(priority_of(worker));
                 // SAFETY: the caller of `member_of` keeps the group.
                 if let Some(group) = unsafe { self.group.as_ref() } {
+                    priority = priority.max(group.raised_to());
                     group.add_member(worker);
+                    group.note_priority(priority);
                 }
                 let accepted = core.begin_submission();
                 current::with_caches(|caches| {
-                    let enqueue = |job: JobPtr| if accepted { core.inject(job) } else { refuse(job) };
                     // SAFETY: promised by the caller of `spawn` or `detach`.
-                    unsafe { self.submit_special(caches, owner, f, accepted, enqueue) }
+                    unsafe { self.submit_special(caches, owner, f, priority, accepted) }
                 })
             }
         }
     }
 
     fn is_plain(&self) -> bool {
-        self.name.is_none() && self.counters.is_empty() && self.after.is_empty()
+        self.name.is_none()
+            && self.priority.is_none()
+            && self.pinned_to.is_none()
+            && self.counters.is_empty()
+            && self.after.is_empty()
     }
 
-    /// A job with a name, counters, or counters to come after.
+    /// A job with a name, a priority, a worker, counters, or counters to come after.
     unsafe fn submit_special<F, T>(
         self,
         caches: &Caches,
         owner: Owner,
         f: F,
+        priority: Priority,
         accepted: bool,
-        enqueue: impl FnOnce(JobPtr),
     ) -> JobPtr
     where
         F: FnOnce() -> T,
@@ -223,8 +270,11 @@ impl<'system> JobSpec<'system> {
             None => SiteRef::unnamed(self.location),
         };
         let core = self.core;
-        let new = NewJob { caches, system: core.index, group: self.group, site, owner };
-        if self.counters.is_empty() && self.after.is_empty() {
+        let new = NewJob { caches, tag: job_tag(core.index, priority), group: self.group, site, owner };
+        // SAFETY: the caller has just created the job, which is pending, and in no queue.
+        let enqueue =
+            |job: JobPtr| if accepted { unsafe { header::enqueue(job, core) } } else { refuse(job) };
+        if self.counters.is_empty() && self.after.is_empty() && self.pinned_to.is_none() {
             // SAFETY: promised by the caller of `spawn` or `detach`.
             let job = unsafe { body::create::<F, T>(&new, f) };
             enqueue(job);
@@ -234,6 +284,7 @@ impl<'system> JobSpec<'system> {
         let extras = Extras {
             counters: Cell::new(self.counters),
             remaining: AtomicU32::new(1),
+            pinned_to: self.pinned_to,
             core: Cell::new(if held { Some(core.shared()) } else { None }),
         };
         // SAFETY: as above.
@@ -291,15 +342,26 @@ where
             }
             worker.count_submitted(1);
             let site = SiteRef::unnamed(location);
-            let new = NewJob { caches: worker.caches(), system: core.index, group, site, owner };
+            let new = NewJob { caches: worker.caches(), tag: worker.job_tag(), group, site, owner };
             // SAFETY: promised by the caller.
             let job = unsafe { body::create::<F, T>(&new, f) };
-            worker.push(job.into());
+            // SAFETY: promised by the caller.
+            match unsafe { group.as_ref() } {
+                Some(group) if group.raised_to() > worker.priority() => {
+                    worker.push_at(job.into(), group.raised_to())
+                }
+                _ => worker.push(job.into()),
+            }
             job
         }
         // SAFETY: promised by the caller.
         worker => unsafe { submit_plain_outside(worker, core, location, group, owner, f) },
     }
+}
+
+/// What a job inherits that is submitted here: the priority of the job that does it.
+fn priority_of(worker: Option<&Worker>) -> Priority {
+    worker.filter(|worker| worker.in_fiber()).map_or(Priority::Normal, Worker::priority)
 }
 
 /// From a thread outside, or a job of another system.
@@ -315,19 +377,22 @@ unsafe fn submit_plain_outside<F, T>(
 where
     F: FnOnce() -> T,
 {
+    let mut priority = priority_of(worker);
     // SAFETY: promised by the caller.
     if let Some(group) = unsafe { group.as_ref() } {
+        priority = priority.max(group.raised_to());
         group.add_member(worker);
+        group.note_priority(priority);
     }
     let accepted = core.begin_submission();
     let site = SiteRef::unnamed(location);
     let job = current::with_caches(|caches| {
-        let new = NewJob { caches, system: core.index, group, site, owner };
+        let new = NewJob { caches, tag: job_tag(core.index, priority), group, site, owner };
         // SAFETY: promised by the caller.
         unsafe { body::create::<F, T>(&new, f) }
     });
     if accepted {
-        core.inject(job)
+        core.inject(job, priority)
     } else {
         refuse(job)
     }

@@ -8,6 +8,7 @@ use super::{body, storage};
 use crate::error::{PanicKind, Payload, fiber_limit, message_of};
 use crate::fiber::WaitKind;
 use crate::sched::current;
+use crate::sched::raise;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use std::fmt;
@@ -178,7 +179,10 @@ impl<T> RawHandle<T> {
             match state.look() {
                 Look::Done(_) => return Ok(()),
                 Look::Pending if self.run_in_place() => {}
-                Look::Pending | Look::Running => {
+                look @ (Look::Pending | Look::Running) => {
+                    if look == Look::Pending {
+                        raise::raise_to_mine(self.job);
+                    }
                     wait::wait(self.what(site), |node| state.set_waiter(node.id()))?;
                 }
             }
@@ -197,6 +201,9 @@ impl<T> RawHandle<T> {
         }) else {
             return false;
         };
+        if self.job.pinned_to().is_some_and(|index| index != worker.index()) {
+            return false;
+        }
         let entry = JobRef::from(self.job);
         if worker.pop_if_newest(entry) {
             worker.run_job(entry);
@@ -213,8 +220,10 @@ impl<T> RawHandle<T> {
         let header = self.job.header();
         worker.flush_credit_but(header.group());
         let vtable = header.vtable().expect("a pending job has a vtable");
-        // SAFETY: claimed by the caller; the queue's entry is stale from now on.
-        unsafe { (vtable.run)(self.job, worker) };
+        worker.at_priority(header.priority().max(worker.priority()), || {
+            // SAFETY: claimed by the caller; the queue's entry is stale from now on.
+            unsafe { (vtable.run)(self.job, worker) };
+        });
     }
 
     /// The result of a job that has ended, or was given up.

@@ -14,6 +14,7 @@ use super::stack_job::StackJob;
 use super::state::{JobState, Outcome, Popped};
 use crate::counter::group::Group;
 use crate::memory::node::Node;
+use crate::sched::priority::Priority;
 use crate::sched::worker::Worker;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
@@ -36,7 +37,7 @@ pub(crate) struct JobVtable {
 /// See the [module](self).
 #[repr(C)]
 pub(crate) struct JobHeader {
-    /// Its `aux` is the index of the job's system.
+    /// Its `aux` is the job's tag.
     pub(crate) node: Node,
     pub(crate) state: JobState,
     /// Set at submission. Atomic because dumps and abandoning shutdowns look at every block.
@@ -48,6 +49,20 @@ pub(crate) struct JobHeader {
 }
 
 const _: () = assert!(size_of::<JobHeader>() == 48);
+
+/// A job's tag: its system's index (28 bits), the priority that it was spawned with (2 bits), and the one that it was
+/// raised to (2 bits, 0 for none).
+const PRIORITY_SHIFT: u32 = 28;
+const RAISED_SHIFT: u32 = 30;
+const PRIORITY_BITS: u32 = 0b11;
+const SYSTEM_MASK: u32 = (1 << PRIORITY_SHIFT) - 1;
+/// The greatest index of a system.
+pub(crate) const SYSTEM_INDEX_MAX: u32 = SYSTEM_MASK;
+
+#[inline]
+pub(crate) fn job_tag(system: u32, priority: Priority) -> u32 {
+    system | (priority as u32) << PRIORITY_SHIFT
+}
 
 impl JobHeader {
     pub(crate) fn vacant(node: Node) -> Self {
@@ -61,15 +76,44 @@ impl JobHeader {
     }
 
     #[inline]
-    pub(crate) fn fill(&self, vtable: &'static JobVtable, system: u32, group: *const Group, site: SiteRef) {
-        self.node.aux.store(system, std::sync::atomic::Ordering::Relaxed);
+    pub(crate) fn fill(&self, vtable: &'static JobVtable, tag: u32, group: *const Group, site: SiteRef) {
+        self.node.aux.store(tag, Ordering::Relaxed);
         self.vtable.store(ptr::from_ref(vtable).cast_mut(), Ordering::Relaxed);
         self.group.store(group.cast_mut(), Ordering::Relaxed);
         self.site.store(site.into_raw(), Ordering::Relaxed);
     }
 
     pub(crate) fn system(&self) -> u32 {
-        self.node.aux.load(std::sync::atomic::Ordering::Relaxed)
+        self.node.aux.load(Ordering::Relaxed) & SYSTEM_MASK
+    }
+
+    /// The priority that the job was spawned with.
+    pub(crate) fn spawned_priority(&self) -> Priority {
+        Priority::from_bits(self.node.aux.load(Ordering::Relaxed) >> PRIORITY_SHIFT & PRIORITY_BITS)
+    }
+
+    /// The priority that it has now. Where the job is queued may say otherwise; then that counts.
+    pub(crate) fn priority(&self) -> Priority {
+        let raised =
+            Priority::from_bits(self.node.aux.load(Ordering::Relaxed) >> RAISED_SHIFT & PRIORITY_BITS);
+        raised.max(self.spawned_priority())
+    }
+
+    /// Raises the priority of a job that has not been started; whether that changed anything. If the block is
+    /// reused at that very moment, its next job is more urgent than it was meant to be, which does no harm.
+    pub(crate) fn raise(&self, priority: Priority) -> bool {
+        let mut tag = self.node.aux.load(Ordering::Relaxed);
+        loop {
+            let raised = Priority::from_bits(tag >> RAISED_SHIFT & PRIORITY_BITS);
+            if raised.max(Priority::from_bits(tag >> PRIORITY_SHIFT & PRIORITY_BITS)) >= priority {
+                return false;
+            }
+            let next = tag & !(PRIORITY_BITS << RAISED_SHIFT) | (priority as u32) << RAISED_SHIFT;
+            match self.node.aux.compare_exchange_weak(tag, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => tag = now,
+            }
+        }
     }
 
     #[inline]
@@ -140,6 +184,11 @@ impl JobPtr {
         } else {
             None
         }
+    }
+
+    /// The only worker that may run the job, if it is pinned to one.
+    pub(crate) fn pinned_to(self) -> Option<usize> {
+        self.extras().and_then(|extras| extras.pinned_to)
     }
 
     /// Deals with an entry that this thread took out of a queue: runs the job if it is still pending.
@@ -260,8 +309,12 @@ pub(crate) unsafe fn discard(job: JobPtr, outcome: Outcome) {
 ///
 /// The caller owns the job's one queue entry.
 pub(crate) unsafe fn enqueue(job: JobPtr, core: &SystemCore) {
+    let priority = job.header().priority();
+    if let Some(index) = job.pinned_to() {
+        return core.deliver(index, job);
+    }
     match crate::sched::current::worker() {
-        Some(worker) if worker.belongs_to(core) => worker.push(job.into()),
-        _ => core.inject(job),
+        Some(worker) if worker.belongs_to(core) => worker.push_at(job.into(), priority),
+        _ => core.inject(job, priority),
     }
 }

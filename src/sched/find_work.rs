@@ -1,13 +1,15 @@
 //! What a worker does next, and how it searches, lingers and sleeps when there is nothing.
 //!
-//! Order of a turn: ready fibers and inbox, pinned jobs, the own deque newest first, the injector,
-//! stealing, fibers that yielded. Every [`FAIR_EVERY`] turns the injector and the *oldest* job of the own
-//! deque come first instead, so that neither starves behind fibers that wake each other or a deque that never
-//! runs empty.
+//! Order of a turn: by priority; and within one: ready fibers and inbox, pinned jobs, the own deque newest first, the
+//! injector, stealing. Fibers that yielded come last. Every [`FAIR_EVERY`] turns something else comes
+//! first, in rotation, so that nothing starves behind fibers that wake each other, a deque that never runs empty, or
+//! more urgent work.
 
 #![expect(unsafe_code, reason = "turns queue entries back into fibers and jobs")]
 
 use super::deque::Steal;
+use super::priority::{self, Priority};
+use super::queue::Queue;
 use super::sleep::Woken;
 use super::worker::{Worker, tally};
 use crate::fiber::Fiber;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Every so many turns the oldest work comes first; a prime, so as not to beat with periodic loads.
 pub(crate) const FAIR_EVERY: u32 = 61;
+/// Sources that take turns in a turn of fairness, for each priority.
+const FAIR_SOURCES: u32 = 5;
 /// How many jobs a worker takes from the injector at once.
 const INJECTOR_BATCH: usize = 32;
 /// The last searcher lingers this many times longer than the others while anyone is active.
@@ -28,7 +32,7 @@ const SPINS_PER_LOOK: u32 = 16;
 /// What to do next.
 pub(crate) enum Next {
     Fiber(&'static Fiber),
-    Job(JobRef),
+    Job(JobRef, Priority),
     Nothing,
     /// The system has stopped: every job has ended.
     Exit,
@@ -38,41 +42,92 @@ impl Worker {
     /// One turn's decision; does not wait.
     #[inline]
     pub(super) fn next(&self) -> Next {
+        const NORMAL: usize = Priority::Normal as usize;
         let turn = self.turn.get().wrapping_add(1);
         self.turn.set(turn);
         self.poll_inbox();
         if turn % FAIR_EVERY == 0 {
-            if let Some(job) = self.oldest_first() {
-                return Next::Job(job);
+            if let Some(next) = self.fair_turn() {
+                return next;
             }
         }
-        if let Some(node) = self.ready.pop() {
-            // SAFETY: the ready queue holds fibers in their slots.
-            return Next::Fiber(unsafe { Fiber::from_node(node) });
+        if self.attention().is_urgent() {
+            if let Some(next) = self.next_urgent() {
+                return next;
+            }
         }
-        if self.pinned.is_empty() {
-            if let Some(job) = self.pop() {
-                self.ready.take_over(&self.yielded);
-                return Next::Job(job);
+        if let Some(fiber) = self.take_ready(Priority::Normal) {
+            return Next::Fiber(fiber);
+        }
+        if self.pinned[NORMAL].is_empty() {
+            if let Some(job) = self.pop_at(Priority::Normal) {
+                return self.start(job, Priority::Normal);
             }
         }
         self.next_from_afar()
     }
 
-    /// The own deque is empty.
+    /// Those who yielded have let a job go first.
+    #[inline]
+    fn start(&self, job: JobRef, priority: Priority) -> Next {
+        self.release_yielded();
+        Next::Job(job, priority)
+    }
+
+    #[inline]
+    fn take_ready(&self, priority: Priority) -> Option<&'static Fiber> {
+        // SAFETY: the ready queues hold fibers in their slots.
+        self.ready[priority as usize].pop().map(|node| unsafe { Fiber::from_node(node) })
+    }
+
+    /// There may be something of priority High.
+    #[cold]
+    #[inline(never)]
+    fn next_urgent(&self) -> Option<Next> {
+        self.sort_pinned();
+        let next = self.next_high();
+        self.refresh_attention();
+        next
+    }
+
+    fn next_high(&self) -> Option<Next> {
+        if let Some(fiber) = self.take_ready(Priority::High) {
+            return Some(Next::Fiber(fiber));
+        }
+        let attention = self.system().sleep.attention();
+        let job = self.take_pinned(Priority::High).or_else(|| {
+            if !attention.high_is_queued() {
+                return None;
+            }
+            self.flush_credit();
+            let job = self.take_unpinned(Priority::High);
+            if job.is_none() {
+                attention.forget_high();
+                // LIVENESS: see `Attention::forget_high`.
+                if self.has_stealable(Priority::High) {
+                    attention.note_high();
+                }
+            }
+            job
+        });
+        job.map(|job| self.start(job, Priority::High))
+    }
+
+    /// The own deque has nothing of priority Normal.
     #[inline(never)]
     fn next_from_afar(&self) -> Next {
-        if let Some(job) = self.take_pinned() {
-            self.ready.take_over(&self.yielded);
-            return Next::Job(job);
+        if let Some(job) = self.take_pinned(Priority::Normal) {
+            return self.start(job, Priority::Normal);
         }
         self.flush_credit();
-        if let Some(job) = self.take_injected().or_else(|| self.steal()) {
-            self.ready.take_over(&self.yielded);
-            return Next::Job(job);
+        if let Some(job) = self.take_injected(Priority::Normal).or_else(|| self.steal(Priority::Normal)) {
+            return self.start(job, Priority::Normal);
+        }
+        if let Some(next) = self.next_low() {
+            return next;
         }
         if let Some(node) = self.yielded.pop() {
-            // SAFETY: as in `next`.
+            // SAFETY: as in `take_ready`.
             return Next::Fiber(unsafe { Fiber::from_node(node) });
         }
         if self.system().phase() == Phase::Stopping {
@@ -81,63 +136,98 @@ impl Worker {
         Next::Nothing
     }
 
-    /// The turn of what has waited longest. What is asked first rotates, so that none of the three
+    fn next_low(&self) -> Option<Next> {
+        self.sort_pinned();
+        if let Some(job) = self.take_pinned(Priority::Low) {
+            return Some(self.start(job, Priority::Low));
+        }
+        if self.ready[Priority::Low as usize].is_empty() && !self.has_stealable(Priority::Low) {
+            return None;
+        }
+        if self.holds_low_back().is_some() {
+            return None;
+        }
+        if let Some(fiber) = self.take_ready(Priority::Low) {
+            return Some(Next::Fiber(fiber));
+        }
+        self.take_unpinned(Priority::Low).map(|job| self.start(job, Priority::Low))
+    }
+
+    /// A job that any worker may run.
+    fn take_unpinned(&self, priority: Priority) -> Option<JobRef> {
+        self.pop_at(priority).or_else(|| self.take_injected(priority)).or_else(|| self.steal(priority))
+    }
+
+    /// The turn of what would otherwise wait. Which priority, and which source, is asked first rotates, so that none
     /// can keep another from ever being served.
     #[cold]
-    fn oldest_first(&self) -> Option<JobRef> {
-        self.ready.take_over(&self.yielded);
-        let first = self.turn.get() / FAIR_EVERY % 3;
-        (first..first + 3).find_map(|source| match source % 3 {
-            0 => self.take_injected(),
-            1 => self.take_own_oldest(),
-            _ => self.take_pinned(),
+    #[inline(never)]
+    fn fair_turn(&self) -> Option<Next> {
+        self.release_yielded();
+        let tick = self.turn.get() / FAIR_EVERY;
+        let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
+        (0..priority::COUNT as u32).find_map(|step| {
+            let priority = Priority::from_bits((first_priority + step) % priority::COUNT as u32);
+            (0..FAIR_SOURCES)
+                .find_map(|source| self.take_from(priority, (first_source + source) % FAIR_SOURCES))
         })
     }
 
-    fn take_own_oldest(&self) -> Option<JobRef> {
-        match self.remote().deque.steal() {
+    fn take_from(&self, priority: Priority, source: u32) -> Option<Next> {
+        let job = match source {
+            0 => return self.take_ready(priority).map(Next::Fiber),
+            1 => self.take_injected(priority),
+            2 => self.take_own_oldest(priority),
+            3 => self.take_pinned(priority),
+            _ => self.steal(priority),
+        };
+        job.map(|job| self.start(job, priority))
+    }
+
+    fn take_own_oldest(&self, priority: Priority) -> Option<JobRef> {
+        match self.remote().deque(priority).steal() {
             // SAFETY: only jobs are pushed, and this thread has just taken this one.
             Steal::Item(raw) => Some(unsafe { JobRef::from_raw(raw) }),
             Steal::Empty | Steal::Retry => None,
         }
     }
 
-    fn take_pinned(&self) -> Option<JobRef> {
-        // SAFETY: the pinned queue holds jobs in their slots.
-        self.pinned.pop().map(|node| unsafe { JobPtr::from_node(node) }.into())
+    fn take_pinned(&self, priority: Priority) -> Option<JobRef> {
+        // SAFETY: the pinned queues hold jobs in their slots.
+        self.pinned[priority as usize].pop().map(|node| unsafe { JobPtr::from_node(node) }.into())
     }
 
     /// Takes a few jobs from the injector: the oldest to run, the others for the own deque, so that
     /// they can be stolen and leave in order.
-    fn take_injected(&self) -> Option<JobRef> {
-        let core = self.system();
-        if core.injector.is_empty() {
+    fn take_injected(&self, priority: Priority) -> Option<JobRef> {
+        let injector = self.system().injector(priority);
+        if injector.is_empty() {
             return None;
         }
         let mut batch = [const { None }; INJECTOR_BATCH];
         let mut count = 0;
-        core.injector.take(INJECTOR_BATCH, |node| {
+        injector.take(INJECTOR_BATCH, |node| {
             // SAFETY: the injector holds jobs in their slots.
             let job: JobRef = unsafe { JobPtr::from_node(node) }.into();
             if count < INJECTOR_BATCH {
                 batch[count] = Some(job);
                 count += 1;
             } else {
-                self.push(job);
+                self.push_at(job, priority);
             }
         });
         let (first, rest) = batch.split_first_mut().expect("the batch is not empty");
         for job in rest[..count.saturating_sub(1)].iter_mut().rev() {
-            self.push(job.take().expect("filled above"));
+            self.push_at(job.take().expect("filled above"), priority);
         }
-        if !core.injector.is_empty() {
-            self.wake_for_work();
+        if !injector.is_empty() {
+            self.tell_of_work(priority);
         }
         first.take()
     }
 
     /// Tries every other worker's deque once, from a random one on.
-    fn steal(&self) -> Option<JobRef> {
+    fn steal(&self, priority: Priority) -> Option<JobRef> {
         let remotes = &self.system().remotes;
         let count = remotes.len();
         if count < 2 {
@@ -149,7 +239,7 @@ impl Worker {
                 continue;
             }
             loop {
-                match remotes[victim].deque.steal() {
+                match remotes[victim].deque(priority).steal() {
                     Steal::Item(raw) => {
                         tally(&self.remote().tally.steals, 1);
                         // SAFETY: only jobs are pushed, and this thread has just taken this one.
@@ -173,13 +263,39 @@ impl Worker {
         x
     }
 
-    /// Whether a search would find something, or the system wants attention.
-    fn has_work(&self) -> bool {
+    /// Whether a search would find something, or the system wants attention. `low` says whether Low work counts.
+    fn has_work(&self, low: bool) -> bool {
         let core = self.system();
-        !self.ready.is_empty()
-            || !self.remote().inbox.is_empty()
-            || self.has_stealable_work()
+        let ready = if low { 0 } else { Priority::Normal as usize };
+        !self.remote().inbox.is_empty()
+            || !self.ready[ready..].iter().all(Queue::is_empty)
+            || !self.pinned.iter().all(Queue::is_empty)
+            || self.has_stealable_work(low)
             || core.phase() == Phase::Stopping
+    }
+
+    /// Whether there is anything more urgent than the current job. For jobs of priority Normal or Low.
+    pub(super) fn has_more_urgent_work(&self) -> bool {
+        self.poll_inbox();
+        self.sort_pinned();
+        let priority = self.priority();
+        let found = Priority::DESCENDING.into_iter().take_while(|&other| other > priority).any(|other| {
+            !self.ready[other as usize].is_empty()
+                || !self.pinned[other as usize].is_empty()
+                || self.has_stealable(other)
+        });
+        if !found && priority == Priority::Normal {
+            let attention = self.system().sleep.attention();
+            if attention.high_is_queued() {
+                attention.forget_high();
+                // LIVENESS: see `Attention::forget_high`.
+                if self.has_stealable(Priority::High) {
+                    attention.note_high();
+                }
+            }
+            self.refresh_attention();
+        }
+        found
     }
 
     /// There is nothing to do: searches for a while, then sleeps until woken. Returns when it is worth
@@ -213,17 +329,30 @@ impl Worker {
         let core = self.system();
         // LIVENESS: pushers that saw a searcher woke nobody. If this was the last one, it looks
         // whether there is more than what it has taken, and passes the search on.
-        if core.sleep.end_search() && self.has_stealable_work() {
-            if let Some(sleeper) = core.sleep.claim_sleeper() {
-                self.unpark(sleeper);
-            }
+        if core.sleep.end_search() {
+            self.pass_the_search_on();
         }
     }
 
-    /// Whether there is something that any worker could take.
-    fn has_stealable_work(&self) -> bool {
+    /// Wakes a sleeper for the most urgent work that is there for the taking.
+    fn pass_the_search_on(&self) {
+        let found = Priority::DESCENDING.into_iter().find(|&priority| self.has_stealable(priority));
+        if let Some(sleeper) = found.and_then(|priority| self.system().sleep.claim_sleeper(priority)) {
+            self.unpark(sleeper);
+        }
+    }
+
+    /// Whether there is something of this priority that any worker could take.
+    fn has_stealable(&self, priority: Priority) -> bool {
         let core = self.system();
-        !core.injector.is_empty() || core.remotes.iter().any(|remote| !remote.deque.is_empty())
+        !core.injector(priority).is_empty() || core.remotes.iter().any(|r| !r.deque(priority).is_empty())
+    }
+
+    /// Whether there is something that any worker could take; `low` says whether Low work counts.
+    fn has_stealable_work(&self, low: bool) -> bool {
+        self.has_stealable(Priority::Normal)
+            || self.has_stealable(Priority::High)
+            || (low && self.has_stealable(Priority::Low))
     }
 
     /// Looks for work until there is some (true) or it is time to sleep (false).
@@ -232,13 +361,14 @@ impl Worker {
         if cfg!(shuttle) {
             // Time means nothing to a model checker: look twice and go to sleep.
             yield_thread();
-            return self.has_work();
+            return self.has_work(true);
         }
+        let low = self.holds_low_back().is_none();
         let begin = Instant::now();
         let limit = core.config.spin;
         let mut looks = 0_u32;
         loop {
-            if self.has_work() {
+            if self.has_work(low) {
                 return true;
             }
             for _ in 0..SPINS_PER_LOOK {
@@ -268,12 +398,14 @@ impl Worker {
     /// Sleeps until somebody has work for this worker.
     fn sleep(&self, searching: bool) -> Woken {
         let core = self.system();
-        core.sleep.announce(self.index(), searching);
+        let held_back = self.holds_low_back();
+        let guarded = held_back.is_some();
+        core.sleep.announce(self.index(), searching, guarded);
         // LIVENESS: from here on pushers see this worker asleep and inboxes see PARKED. What was
         // pushed before is found by this last look (see README.md).
-        if !self.inbox_try_park() || self.has_work() {
+        if !self.inbox_try_park() || self.has_work(!guarded) {
             self.remote().inbox.leave_parked();
-            let woken = core.sleep.wake_self(self.index());
+            let woken = core.sleep.wake_self(self.index(), guarded);
             // LIVENESS: it said that it no longer searches, and pushers woke nobody before that. If it goes
             // on to take what it has just seen, it must pass the search on like any searcher.
             if searching && woken == Woken::ByItself && core.sleep.try_begin_search() {
@@ -283,9 +415,17 @@ impl Worker {
         }
         core.notice_idle();
         tally(&self.remote().tally.parks, 1);
-        self.remote().parker.park();
+        match held_back {
+            None => self.remote().parker.park(),
+            Some(left) => {
+                // LIVENESS: pushers of Low work may have relied on this worker's search, and it will not take that
+                // work before its time; others may. Nobody is left alone with it: the time limit ends this sleep.
+                self.pass_the_search_on();
+                self.remote().parker.park_timeout(left);
+            }
+        }
         self.remote().inbox.leave_parked();
-        core.sleep.wake_self(self.index())
+        core.sleep.wake_self(self.index(), guarded)
     }
 }
 

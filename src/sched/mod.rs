@@ -2,6 +2,7 @@
 
 pub(crate) mod deque;
 pub(crate) mod inbox;
+pub(crate) mod priority;
 pub(crate) mod sleep;
 
 #[cfg(not(loom))]
@@ -9,9 +10,13 @@ pub(crate) mod current;
 #[cfg(not(loom))]
 pub(crate) mod find_work;
 #[cfg(not(loom))]
+pub(crate) mod guard;
+#[cfg(not(loom))]
 pub(crate) mod injector;
 #[cfg(not(loom))]
 pub(crate) mod queue;
+#[cfg(not(loom))]
+pub(crate) mod raise;
 #[cfg(not(loom))]
 pub(crate) mod wait;
 #[cfg(not(loom))]

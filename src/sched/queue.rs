@@ -40,6 +40,20 @@ impl Queue {
         self.tail.set(last);
     }
 
+    /// Adds a node before all others.
+    ///
+    /// # Safety
+    ///
+    /// As for [`append`](Self::append).
+    pub(crate) unsafe fn prepend(&self, node: *mut Node) {
+        // SAFETY: the caller owns the node.
+        unsafe { &*node }.set_link(self.head.get());
+        self.head.set(node);
+        if self.tail.get().is_null() {
+            self.tail.set(node);
+        }
+    }
+
     /// Takes the oldest node.
     #[inline]
     pub(crate) fn pop(&self) -> Option<*mut Node> {

@@ -90,7 +90,7 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             let fiber = worker.current_fiber();
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             if register(fiber.node()) {
-                worker.suspend();
+                worker.suspend_waiting();
             }
             fiber.set_state(FiberState::Running);
             Ok(())
@@ -157,7 +157,7 @@ pub(crate) fn wait_until(
             let ticket = fiber.claim.arm();
             if register(fiber.node(), ticket) {
                 let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
-                worker.suspend();
+                worker.suspend_waiting();
                 let reason = fiber.claim.finish();
                 if let Some(timer) = timer {
                     timer.cancel();

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "follows links between slots")]
 
 use super::current;
+use super::priority::{self, Priority};
 use super::wait::ThreadWaiter;
 use super::worker::{Remote, Worker};
 use crate::counter::Link;
@@ -23,15 +24,17 @@ struct Chain {
     owner: Option<&'static Remote>,
     first: *mut Node,
     last: *mut Node,
+    /// How many of them are of priority High.
+    high_count: u64,
 }
 
 impl Chain {
-    const EMPTY: Chain = Chain { owner: None, first: ptr::null_mut(), last: ptr::null_mut() };
+    const EMPTY: Chain = Chain { owner: None, first: ptr::null_mut(), last: ptr::null_mut(), high_count: 0 };
 
     fn send(&mut self) {
         if let Some(owner) = self.owner.take() {
             // SAFETY: the chain's nodes live in slots and are owned by this thread.
-            unsafe { owner.deliver(&*self.first, &*self.last) };
+            unsafe { owner.deliver(&*self.first, &*self.last, self.high_count) };
         }
     }
 }
@@ -61,9 +64,9 @@ fn wake_fiber(worker: Option<&Worker>, node: *mut Node) {
     let owner = fiber.owner();
     fiber.set_state(FiberState::Ready);
     match worker {
-        Some(worker) if ptr::eq(worker.remote(), owner) => worker.make_ready(node, node),
+        Some(worker) if ptr::eq(worker.remote(), owner) => worker.make_ready(fiber.priority(), node, node),
         // SAFETY: a slot's node.
-        _ => unsafe { owner.deliver(&*node, &*node) },
+        _ => unsafe { owner.deliver(&*node, &*node, u64::from(fiber.priority() == Priority::High)) },
     }
 }
 
@@ -93,7 +96,7 @@ pub(crate) fn wake_list(head: u32) {
 
 fn wake_many(head: *mut Node) {
     let worker = current::worker();
-    let mut own = Chain::EMPTY;
+    let mut own = [Chain::EMPTY; priority::COUNT];
     let mut chains = [Chain::EMPTY; CHAINS_MAX];
     let mut evicted = 0;
     let mut node = head;
@@ -112,6 +115,7 @@ fn wake_many(head: *mut Node) {
         let owner = fiber.owner();
         fiber.set_state(FiberState::Ready);
         if worker.is_some_and(|worker| ptr::eq(worker.remote(), owner)) {
+            let own = &mut own[fiber.priority() as usize];
             current.set_link(own.first);
             own.first = node;
             if own.last.is_null() {
@@ -125,19 +129,22 @@ fn wake_many(head: *mut Node) {
                 evicted = (evicted + 1) % CHAINS_MAX;
             }
             if chain.owner.is_none() {
-                *chain = Chain { owner: Some(owner), first: node, last: node };
+                *chain = Chain { owner: Some(owner), first: node, last: node, high_count: 0 };
             } else {
                 // SAFETY: `last` is a node of the chain, which this thread owns.
                 unsafe { &*chain.last }.set_link(node);
                 chain.last = node;
             }
+            chain.high_count += u64::from(fiber.priority() == Priority::High);
         }
         node = next;
     }
     for chain in &mut chains {
         chain.send();
     }
-    if let (Some(worker), false) = (worker, own.first.is_null()) {
-        worker.make_ready(own.first, own.last);
+    for (bits, own) in own.iter().enumerate() {
+        if let (Some(worker), false) = (worker, own.first.is_null()) {
+            worker.make_ready(Priority::from_bits(bits as u32), own.first, own.last);
+        }
     }
 }

@@ -21,7 +21,9 @@
 use super::deque::Deque;
 use super::find_work::Next;
 use super::inbox::Inbox;
+use super::priority::{self, Priority};
 use super::queue::Queue;
+use super::sleep::{self, Attention};
 use super::wait::{FiberLimit, WaitFor};
 use crate::counter::group::Group;
 use crate::fiber::switch::Switch;
@@ -29,13 +31,14 @@ use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::Caches;
+use crate::primitives::light_fence;
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
 use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,8 +79,13 @@ pub(crate) fn tally(counter: &AtomicU64, n: u64) {
 
 /// The part of a worker that other threads may touch.
 pub(crate) struct Remote {
-    pub(crate) deque: Deque,
+    /// One for each priority.
+    deques: [Deque; priority::COUNT],
     pub(crate) inbox: Inbox,
+    /// Its system's. Valid while the worker has a fiber that could be woken, or takes pinned jobs.
+    attention: AtomicPtr<Attention>,
+    /// Whether the owner should look again how urgent its pinned jobs are. Set by whoever raised one.
+    pub(super) raised_pinned: AtomicBool,
     pub(crate) parker: Parker,
     pub(crate) tally: CachePadded<Tally>,
     /// The index of the worker's system, for dumps.
@@ -87,10 +95,42 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Hands over a chain of fibers that were woken, or of jobs pinned to this worker.
-    pub(crate) fn deliver(&self, first: &Node, last: &Node) {
+    #[inline]
+    pub(crate) fn deque(&self, priority: Priority) -> &Deque {
+        &self.deques[priority as usize]
+    }
+
+    /// Jobs and halves of joins in the deques.
+    pub(crate) fn queued_count(&self) -> usize {
+        self.deques.iter().map(Deque::len).sum()
+    }
+
+    /// Hands over a chain of fibers that were woken, or of jobs pinned to this worker; `high_count` of them are
+    /// of priority High.
+    pub(crate) fn deliver(&self, first: &Node, last: &Node, high_count: u64) {
+        if high_count > 0 {
+            // Before the push: afterwards the system may be gone.
+            // SAFETY: what is delivered keeps the worker's thread, and so the system, until it is taken in.
+            unsafe { &*self.attention.load(Ordering::Relaxed) }.add_deliveries(high_count);
+        }
         if self.inbox.push_chain(first, last) {
             self.parker.unpark();
+        }
+    }
+
+    /// A job pinned to this worker was raised.
+    pub(crate) fn look_at_pinned(&self) {
+        self.raised_pinned.store(true, Ordering::Release);
+    }
+}
+
+/// Whether this node, delivered to an inbox, is of priority High. It says the same until it is taken in.
+fn is_high_delivery(node: *mut Node) -> bool {
+    // SAFETY: inboxes hold fibers and jobs in their slots.
+    unsafe {
+        match (*node).kind() {
+            Kind::Fiber => Fiber::from_node(node).priority() == Priority::High,
+            _ => JobPtr::from_node(node).header().spawned_priority() == Priority::High,
         }
     }
 }
@@ -104,16 +144,28 @@ pub(crate) struct Worker {
     index: Cell<usize>,
     /// The fiber that runs; null on the root.
     current: Cell<*const Fiber>,
-    /// Fibers to resume, in order.
-    pub(super) ready: Queue,
+    /// The priority of the job that runs; always that of the current fiber.
+    priority: Cell<Priority>,
+    /// The own deque for that priority.
+    deque_now: Cell<*const Deque>,
+    /// What new jobs get: the system's index and that priority.
+    job_tag: Cell<u32>,
+    /// The system's word of what to attend to; or `sleep::ALWAYS` if this worker must look closely anyway: because
+    /// it does not run at Normal priority, or because it has something urgent in its own queues.
+    attention: Cell<*const Attention>,
+    /// Fibers to resume, in order, by priority.
+    pub(super) ready: [Queue; priority::COUNT],
     /// Fibers that yielded: they rank behind one full search.
     pub(super) yielded: Queue,
-    /// Jobs that only this worker may run.
-    pub(super) pinned: Queue,
+    /// Jobs that only this worker may run, by priority.
+    pub(super) pinned: [Queue; priority::COUNT],
+    /// How many High fibers wait on this worker.
+    high_waiting: Cell<u32>,
+    pub(super) guard: super::guard::Guard,
     /// Idle fibers, linked by their nodes; the one that ran last is on top.
     pool: Cell<*mut Node>,
     /// What the next fiber out of the pool should do first.
-    handoff: Cell<Option<JobRef>>,
+    handoff: Cell<Option<(JobRef, Priority)>>,
     /// The fiber that the root should resume next.
     resume_next: Cell<*const Fiber>,
     exiting: Cell<bool>,
@@ -145,8 +197,10 @@ impl Worker {
     fn vacant() -> Self {
         Self {
             remote: Remote {
-                deque: Deque::new(),
+                deques: std::array::from_fn(|_| Deque::new()),
                 inbox: Inbox::new(),
+                attention: AtomicPtr::new(ptr::null_mut()),
+                raised_pinned: AtomicBool::new(false),
                 parker: Parker::new(),
                 tally: CachePadded::new(Tally::default()),
                 system: AtomicU32::new(0),
@@ -156,9 +210,15 @@ impl Worker {
             system: Cell::new(ptr::null()),
             index: Cell::new(0),
             current: Cell::new(ptr::null()),
-            ready: Queue::new(),
+            priority: Cell::new(Priority::Normal),
+            deque_now: Cell::new(ptr::null()),
+            job_tag: Cell::new(0),
+            attention: Cell::new(&raw const sleep::ALWAYS),
+            ready: [const { Queue::new() }; priority::COUNT],
             yielded: Queue::new(),
-            pinned: Queue::new(),
+            pinned: [const { Queue::new() }; priority::COUNT],
+            high_waiting: Cell::new(0),
+            guard: super::guard::Guard::default(),
             pool: Cell::new(ptr::null_mut()),
             handoff: Cell::new(None),
             resume_next: Cell::new(ptr::null()),
@@ -189,6 +249,11 @@ impl Worker {
         self.index.set(index);
         self.remote.system.store(self.system().index, Ordering::Relaxed);
         self.remote.index.store(index as u32, Ordering::Relaxed);
+        let attention = ptr::from_ref(self.system().sleep.attention());
+        self.remote.attention.store(attention.cast_mut(), Ordering::Relaxed);
+        self.remote.raised_pinned.store(false, Ordering::Relaxed);
+        self.guard.reset();
+        self.adopt_priority(Priority::Normal);
         self.exiting.set(false);
         self.turn.set(0);
         self.random.set(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95));
@@ -226,8 +291,10 @@ impl Worker {
         if cfg!(shuttle) {
             return;
         }
-        // SAFETY: the owner's thread has ended before this call, and so have all thieves.
-        unsafe { self.remote.deque.reset() };
+        for deque in &self.remote.deques {
+            // SAFETY: the owner's thread has ended before this call, and so have all thieves.
+            unsafe { deque.reset() };
+        }
         IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(IdleWorker(self));
     }
 
@@ -278,19 +345,68 @@ impl Worker {
 
     // --- jobs ------------------------------------------------------------------------------
 
-    /// Adds a job that any worker may run.
+    /// Adds a job of the current priority that any worker may run.
     #[inline]
     pub(crate) fn push(&self, job: JobRef) {
         // SAFETY: `Worker` is not Sync: this is the owner's thread.
-        unsafe { self.remote.deque.push(job.into_raw()) };
-        self.wake_for_work();
+        unsafe { self.deque_now().push(job.into_raw()) };
+        // ORDERING: see `Sleep::work_was_added`.
+        light_fence();
+        if !self.attention().is_quiet() {
+            self.tell_of_work(self.priority.get());
+        }
     }
 
-    /// Takes the newest job of the own deque.
+    /// As [`push`](Self::push), and lets more urgent work go first: what `join` does.
+    #[inline]
+    pub(crate) fn push_at_split(&'static self, job: JobRef, site: &'static Location<'static>) {
+        // SAFETY: as in `push`.
+        unsafe { self.deque_now().push(job.into_raw()) };
+        // ORDERING: see `Sleep::work_was_added`.
+        light_fence();
+        if !self.attention().is_quiet() {
+            self.attend_at_split(site);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn attend_at_split(&'static self, site: &'static Location<'static>) {
+        self.tell_of_work(self.priority.get());
+        self.split_point(site);
+    }
+
+    /// Adds a job of any priority.
+    pub(crate) fn push_at(&self, job: JobRef, priority: Priority) {
+        // SAFETY: as in `push`.
+        unsafe { self.remote.deque(priority).push(job.into_raw()) };
+        self.tell_of_work(priority);
+    }
+
+    /// Takes the newest job of the current priority from the own deque.
     #[inline]
     pub(crate) fn pop(&self) -> Option<JobRef> {
-        // SAFETY: as in `push`. Only `push` above puts items in.
-        unsafe { self.remote.deque.pop().map(|raw| JobRef::from_raw(raw)) }
+        // SAFETY: as in `push`. Only jobs are pushed.
+        unsafe { self.deque_now().pop().map(|raw| JobRef::from_raw(raw)) }
+    }
+
+    /// Takes the newest job of this priority from the own deque.
+    #[inline]
+    pub(crate) fn pop_at(&self, priority: Priority) -> Option<JobRef> {
+        // SAFETY: as in `push`. Only jobs are pushed.
+        unsafe { self.remote.deque(priority).pop().map(|raw| JobRef::from_raw(raw)) }
+    }
+
+    #[inline]
+    fn deque_now(&self) -> &Deque {
+        // SAFETY: set by `join_system` and `adopt_priority` to one of this worker's own deques.
+        unsafe { &*self.deque_now.get() }
+    }
+
+    /// Whether the own deque of the current priority is empty.
+    #[inline]
+    pub(crate) fn nothing_to_offer(&self) -> bool {
+        self.deque_now().is_empty()
     }
 
     /// Takes the newest job if it is this one; whether it was.
@@ -330,44 +446,17 @@ impl Worker {
         found
     }
 
-    /// As [`dig`](Self::dig), and also among pinned and injected jobs.
-    #[cold]
-    pub(crate) fn dig_everywhere(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
-        self.poll_inbox();
-        let mut found = None;
-        let others = Queue::new();
-        while let Some(node) = self.pinned.pop() {
-            // SAFETY: the pinned queue holds jobs in their slots, which this thread owns once they are out.
-            unsafe {
-                let job = JobRef::from(JobPtr::from_node(node));
-                if found.is_none() && wanted(job) {
-                    found = Some(job);
-                } else {
-                    others.append(node, node);
-                }
-            }
-        }
-        self.pinned.take_over(&others);
-        if found.is_some() {
-            return found;
-        }
-        // What was injected goes where it can be stolen, and dug out.
-        self.system().injector.take(usize::MAX, |node| {
-            // SAFETY: the injector holds jobs in their slots.
-            self.push(unsafe { JobPtr::from_node(node) }.into());
-        });
-        self.dig(wanted)
-    }
-
     /// As [`pop_exactly`](Self::pop_exactly), for a job that is likely to be elsewhere.
     pub(crate) fn pop_if_newest(&self, wanted: JobRef) -> bool {
         // SAFETY: as in `push`.
-        unsafe { self.remote.deque.newest() == Some(wanted.into_raw()) && self.pop_exactly(wanted) }
+        unsafe { self.deque_now().newest() == Some(wanted.into_raw()) && self.pop_exactly(wanted) }
     }
 
-    #[inline]
-    pub(crate) fn wake_for_work(&self) {
-        if let Some(sleeper) = self.system().sleep.work_was_added() {
+    /// Wakes somebody for work of this priority that was made visible, if need be.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell_of_work(&self, priority: Priority) {
+        if let Some(sleeper) = self.system().sleep.work_was_added(priority) {
             self.unpark(sleeper);
         }
     }
@@ -377,6 +466,15 @@ impl Worker {
     pub(super) fn unpark(&self, worker: usize) {
         tally(&self.remote.tally.wakes, 1);
         self.system().remotes[worker].parker.unpark();
+    }
+
+    /// A number that changes with whatever this worker does.
+    pub(super) fn turns_done(&self) -> u64 {
+        let tally = &self.remote.tally;
+        [&tally.finished, &tally.resumes, &tally.steals]
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Counts a job that this worker has submitted to its own system.
@@ -401,6 +499,7 @@ impl Worker {
             self.credit.set(self.credit.get() - 1);
         } else {
             group.add_members(CREDIT_BATCH);
+            group.note_priority(self.priority.get());
             // The new credit first: giving back the old one may run code of users.
             self.replace_credit(group, CREDIT_BATCH - 1);
         }
@@ -443,11 +542,116 @@ impl Worker {
 
     // --- fibers ----------------------------------------------------------------------------
 
-    /// Adds fibers, linked in this order, to those that will be resumed.
+    /// Adds fibers of one priority, linked in this order, to those that will be resumed.
     #[inline]
-    pub(crate) fn make_ready(&self, first: *mut Node, last: *mut Node) {
+    pub(crate) fn make_ready(&self, priority: Priority, first: *mut Node, last: *mut Node) {
         // SAFETY: the caller has just woken these fibers of this worker and owns their nodes.
-        unsafe { self.ready.append(first, last) };
+        unsafe { self.ready[priority as usize].append(first, last) };
+        if priority == Priority::High {
+            self.attention.set(&raw const sleep::ALWAYS);
+        }
+    }
+
+    /// Fibers that yielded have let others go first.
+    #[inline]
+    pub(super) fn release_yielded(&self) {
+        while let Some(node) = self.yielded.pop() {
+            // SAFETY: the queue holds fibers in their slots.
+            let priority = unsafe { Fiber::from_node(node) }.priority();
+            self.make_ready(priority, node, node);
+        }
+    }
+
+    // --- priority --------------------------------------------------------------------------
+
+    /// The priority of the job that runs.
+    #[inline]
+    pub(crate) fn priority(&self) -> Priority {
+        self.priority.get()
+    }
+
+    /// What a job submitted here gets: its system's index and its priority; see `JobHeader`.
+    #[inline]
+    pub(crate) fn job_tag(&self) -> u32 {
+        self.job_tag.get()
+    }
+
+    #[inline]
+    pub(super) fn attention(&self) -> &Attention {
+        // SAFETY: a static, or the system's, which outlives the worker's thread.
+        unsafe { &*self.attention.get() }
+    }
+
+    /// Makes the current fiber's job one of this priority.
+    #[inline]
+    pub(crate) fn set_priority(&self, priority: Priority) {
+        if priority != self.priority.get() {
+            self.change_priority(priority);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn change_priority(&self, priority: Priority) {
+        // A group is told of the priorities of its members when credit is taken.
+        self.flush_credit();
+        self.current_fiber().set_priority(priority);
+        self.adopt_priority(priority);
+    }
+
+    /// Follows the priority of the fiber that is about to run.
+    #[cold]
+    #[inline(never)]
+    fn adopt_priority(&self, priority: Priority) {
+        self.priority.set(priority);
+        self.deque_now.set(self.remote.deque(priority));
+        self.job_tag.set(crate::job::header::job_tag(self.system().index, priority));
+        if priority > Priority::Low {
+            self.guard.close();
+        }
+        self.refresh_attention();
+    }
+
+    /// Decides which word to attend to.
+    pub(super) fn refresh_attention(&self) {
+        let high = Priority::High as usize;
+        let urgent_here = !self.ready[high].is_empty() || !self.pinned[high].is_empty();
+        self.attention.set(if self.priority.get() == Priority::Normal && !urgent_here {
+            self.system().sleep.attention()
+        } else {
+            &raw const sleep::ALWAYS
+        });
+    }
+
+    /// Calls `f` as a part of the current job that has this priority. `f` does not unwind.
+    pub(crate) fn at_priority<R>(&'static self, priority: Priority, f: impl FnOnce() -> R) -> R {
+        let before = self.priority.get();
+        self.set_priority(priority);
+        let result = f();
+        self.set_priority(before);
+        result
+    }
+
+    /// Lets more urgent work go first, if there is some; whether there was.
+    #[inline]
+    pub(crate) fn split_point(&'static self, site: &'static Location<'static>) -> bool {
+        self.attention().is_urgent() && self.give_way(site)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_way(&'static self, site: &'static Location<'static>) -> bool {
+        if std::thread::panicking() || !self.has_more_urgent_work() || self.reserve_spare().is_err() {
+            return false;
+        }
+        self.flush_credit();
+        let fiber = self.current_fiber();
+        fiber.set_wait(WaitKind::GaveWay, 0, site, self.coarse_now_ns());
+        // SAFETY: a running fiber is in no list, and this thread is its owner.
+        unsafe { self.ready[self.priority.get() as usize].prepend(fiber.node_ptr()) };
+        self.suspend();
+        fiber.set_state(FiberState::Running);
+        true
     }
 
     /// Makes sure that the worker can go on taking jobs while the current fiber is suspended.
@@ -499,6 +703,25 @@ impl Worker {
         self.switch_to_root();
     }
 
+    /// As [`suspend`](Self::suspend), for something that others bring about: a High fiber that waits holds Low
+    /// work back.
+    #[inline(always)]
+    pub(crate) fn suspend_waiting(&self) {
+        let high = self.priority.get() == Priority::High;
+        if high {
+            self.high_waiting.set(self.high_waiting.get() + 1);
+        }
+        self.suspend();
+        if high {
+            self.high_waiting.set(self.high_waiting.get() - 1);
+        }
+    }
+
+    /// Whether a High fiber of this worker waits.
+    pub(super) fn has_high_waiting(&self) -> bool {
+        self.high_waiting.get() > 0
+    }
+
     /// Lets others run; the current fiber ranks behind one full search.
     #[inline]
     pub(crate) fn yield_fiber(&'static self, kind: WaitKind, site: &'static Location<'static>) {
@@ -521,10 +744,10 @@ impl Worker {
         fiber.set_wait(what.kind, what.object, what.site, self.coarse_now_ns());
         // SAFETY: a running fiber is in no list, and this thread is its owner.
         unsafe { self.yielded.append(fiber.node_ptr(), fiber.node_ptr()) };
-        self.wake_for_work();
+        self.tell_of_all_work();
         self.suspend();
         fiber.set_state(FiberState::Running);
-        if self.ready.is_empty() && self.inbox_try_park() {
+        if self.nothing_ready() && self.inbox_try_park() {
             self.remote.parker.park_timeout(LIMIT_POLL);
             self.remote.inbox.leave_parked();
         }
@@ -560,6 +783,9 @@ impl Worker {
     fn run_fiber(&'static self, fiber: &'static Fiber) {
         tally(&self.remote.tally.resumes, 1);
         self.current.set(fiber);
+        if fiber.priority() != self.priority.get() {
+            self.adopt_priority(fiber.priority());
+        }
         fiber.set_state(FiberState::Running);
         let ended = fiber.context().resume();
         self.current.set(ptr::null());
@@ -583,13 +809,14 @@ impl Worker {
         if self.pool.get().is_null() && self.add_fiber().is_err() {
             // Jobs are left to others; fibers that are ready can go on.
             self.poll_inbox();
-            let node = self.ready.pop().or_else(|| self.yielded.pop());
+            self.refresh_attention();
+            let ready = Priority::DESCENDING.iter().find_map(|&priority| self.ready[priority as usize].pop());
             // SAFETY: both queues hold fibers in their slots.
-            return node.map(|node| unsafe { Fiber::from_node(node) });
+            return ready.or_else(|| self.yielded.pop()).map(|node| unsafe { Fiber::from_node(node) });
         }
         match self.next() {
             Next::Fiber(fiber) => return Some(fiber),
-            Next::Job(job) => self.handoff.set(Some(job)),
+            Next::Job(job, priority) => self.handoff.set(Some((job, priority))),
             Next::Exit => {
                 self.exiting.set(true);
                 return None;
@@ -603,11 +830,24 @@ impl Worker {
     #[cold]
     fn sleep_without_fibers(&self) {
         // The jobs of this worker must be taken by others now.
-        self.wake_for_work();
-        if self.ready.is_empty() && self.inbox_try_park() {
+        self.tell_of_all_work();
+        if self.nothing_ready() && self.inbox_try_park() {
             self.remote.parker.park();
             self.remote.inbox.leave_parked();
         }
+    }
+
+    /// Wakes somebody for each priority of which there is work in the own deques.
+    fn tell_of_all_work(&self) {
+        for priority in Priority::DESCENDING {
+            if !self.remote.deque(priority).is_empty() {
+                self.tell_of_work(priority);
+            }
+        }
+    }
+
+    pub(super) fn nothing_ready(&self) -> bool {
+        self.ready.iter().all(Queue::is_empty)
     }
 
     pub(super) fn inbox_try_park(&self) -> bool {
@@ -627,12 +867,13 @@ impl Worker {
                 return;
             }
             let next = match self.handoff.take() {
-                Some(job) => Next::Job(job),
+                Some((job, priority)) => Next::Job(job, priority),
                 None => self.next(),
             };
             match next {
-                Next::Job(job) => {
+                Next::Job(job, priority) => {
                     self.end_search();
+                    self.set_priority(priority);
                     self.run_job(job);
                 }
                 Next::Fiber(fiber) => {
@@ -676,13 +917,18 @@ impl Worker {
     fn take_inbox(&self) {
         let mut list = self.remote.inbox.take_all();
         let mut oldest_first: *mut Node = ptr::null_mut();
+        let mut high_count = 0;
         while !list.is_null() {
             // SAFETY: the list belongs to this thread since it was taken; nodes live in slots.
             let node = unsafe { &*list };
             let next = node.link();
+            high_count += u64::from(is_high_delivery(list));
             node.set_link(oldest_first);
             oldest_first = list;
             list = next;
+        }
+        if high_count > 0 {
+            self.system().sleep.attention().took_deliveries(high_count);
         }
         while !oldest_first.is_null() {
             let node = oldest_first;
@@ -690,10 +936,41 @@ impl Worker {
             unsafe {
                 oldest_first = (*node).link();
                 match (*node).kind() {
-                    Kind::Fiber => self.ready.append(node, node),
-                    _ => self.pinned.append(node, node),
+                    Kind::Fiber => self.make_ready(Fiber::from_node(node).priority(), node, node),
+                    _ => self.queue_pinned(node),
                 }
             }
+        }
+    }
+
+    /// Adds a job to those that only this worker may run.
+    ///
+    /// # Safety
+    ///
+    /// `node` is a job's, in no list, and this thread owns it.
+    unsafe fn queue_pinned(&self, node: *mut Node) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let priority = JobPtr::from_node(node).header().priority();
+            self.pinned[priority as usize].append(node, node);
+        }
+        self.refresh_attention();
+    }
+
+    /// Somebody has raised a pinned job: puts each where it belongs now.
+    #[cold]
+    pub(super) fn sort_pinned(&self) {
+        // ORDERING: Acquire pairs with the Release in `look_at_pinned`.
+        if !self.remote.raised_pinned.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let all = Queue::new();
+        for queue in self.pinned.iter().rev() {
+            all.take_over(queue);
+        }
+        while let Some(node) = all.pop() {
+            // SAFETY: these queues hold jobs in their slots, which this thread owns once they are out.
+            unsafe { self.queue_pinned(node) };
         }
     }
 

@@ -23,11 +23,11 @@ use crate::counter::Counter;
 use crate::fiber::stack::StackError;
 use crate::job::state::Outcome;
 use crate::job::{JobPtr, header, state, storage};
-use crate::memory::node::Node;
 use crate::primitives::{
     AtomicU32, AtomicUsize, Mutex, Ordering, asymmetric_fences_available, fence, heavy_fence, lock,
 };
 use crate::sched::injector::Injector;
+use crate::sched::priority::{self, Priority};
 use crate::sched::sleep::Sleep;
 use crate::sched::worker::{Remote, Worker};
 use crate::sched::{current, wake};
@@ -51,7 +51,8 @@ pub(crate) struct SystemCore {
     /// Unique in the process.
     pub(crate) index: u32,
     pub(crate) remotes: Box<[&'static Remote]>,
-    pub(crate) injector: Injector,
+    /// One for each priority.
+    injectors: [Injector; priority::COUNT],
     pub(crate) sleep: Sleep,
     pub(crate) config: Config,
     pub(crate) started_at: Instant,
@@ -92,7 +93,7 @@ impl SystemCore {
         Arc::new_cyclic(|this| Self {
             index,
             remotes: workers.iter().map(|worker| worker.0.remote_static()).collect(),
-            injector: Injector::new(),
+            injectors: std::array::from_fn(|_| Injector::new()),
             sleep: Sleep::new(count, sys::usable_cpu_count(), asymmetric_fences_available()),
             started_at: Instant::now(),
             phase: AtomicU32::new(Phase::Running as u32),
@@ -174,12 +175,10 @@ impl SystemCore {
     }
 
     /// Makes a job that was counted known to the workers.
-    pub(crate) fn inject(&self, job: JobPtr) {
+    pub(crate) fn inject(&self, job: JobPtr, priority: Priority) {
         let seen = job.header().state.snapshot();
-        self.injector.inject(job.node_ptr());
-        // ORDERING: pairs with the fences in `Sleep::announce`; see sched/README.md.
-        fence(Ordering::SeqCst);
-        if let Some(sleeper) = self.sleep.work_was_added() {
+        self.injector(priority).inject(job.node_ptr());
+        if let Some(sleeper) = self.sleep.work_was_added(priority) {
             self.remotes[sleeper].parker.unpark();
         }
         // LIVENESS: as in `hold`: a shutdown may have looked at all blocks before this one was there.
@@ -188,9 +187,36 @@ impl SystemCore {
         }
     }
 
-    /// Hands a job to one worker.
-    pub(crate) fn deliver(&self, worker: usize, node: &Node) {
-        self.remotes[worker].deliver(node, node);
+    /// Moves a job that was injected to a higher priority, if it is still there.
+    pub(crate) fn reinject(&self, wanted: JobPtr, from: Priority, to: Priority) {
+        let mut taken = Vec::new();
+        self.injector(from).take(usize::MAX, |node| taken.push(node));
+        for node in taken {
+            // SAFETY: the injector holds jobs in their slots, which this thread owns once they are out.
+            let job = unsafe { JobPtr::from_node(node) };
+            self.inject(job, if job == wanted { to } else { from });
+        }
+    }
+
+    /// Hands a pinned job to its worker.
+    pub(crate) fn deliver(&self, worker: usize, job: JobPtr) {
+        let header = job.header();
+        let seen = header.state.snapshot();
+        let high = header.spawned_priority() == Priority::High;
+        self.remotes[worker].deliver(&header.node, &header.node, u64::from(high));
+        // LIVENESS: as in `inject`.
+        if !self.starts_jobs() {
+            self.abandon_seen(job, seen);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn injector(&self, priority: Priority) -> &Injector {
+        &self.injectors[priority as usize]
+    }
+
+    pub(crate) fn nothing_injected(&self) -> bool {
+        self.injectors.iter().all(Injector::is_empty)
     }
 
     // --- the end ---------------------------------------------------------------------------
@@ -333,8 +359,8 @@ impl SystemCore {
 
     /// Empties the injector. Deques and pinned jobs are left to the workers, who drop what they take.
     fn drop_injected(&self) {
-        while !self.injector.is_empty() {
-            self.injector.take(usize::MAX, |node| {
+        while let Some(injector) = self.injectors.iter().find(|injector| !injector.is_empty()) {
+            injector.take(usize::MAX, |node| {
                 // SAFETY: the injector holds jobs in their slots.
                 let job = unsafe { JobPtr::from_node(node) };
                 // Before the captures are dropped, as above.

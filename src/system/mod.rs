@@ -8,4 +8,4 @@ mod registry;
 pub use drain::{Drain, Report};
 pub use public::JobSystem;
 pub(crate) use public::broadcast_in;
-pub(crate) use registry::{count_finished_elsewhere, for_each_system, report_panic};
+pub(crate) use registry::{count_finished_elsewhere, for_each_system, report_panic, with_system};

@@ -12,6 +12,8 @@ use crate::fiber::WaitKind;
 use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
 use crate::sched::current;
+use crate::sched::priority::Priority;
+use crate::sched::worker::Worker;
 use crate::scope::{Scope, scope_in};
 use crate::trace::dump::FiberDump;
 use crate::trace::site::SiteRef;
@@ -460,9 +462,10 @@ where
         }
         group.add_member(worker);
         current::with_caches(|caches| {
+            let priority = own.map_or(Priority::Normal, Worker::priority);
             let new = NewJob {
                 caches,
-                system: core.index,
+                tag: job::header::job_tag(core.index, priority),
                 group: &raw const group,
                 site: SiteRef::unnamed(site),
                 owner: Owner::Nobody,
@@ -472,7 +475,7 @@ where
             if let Some(own) = own {
                 own.count_submitted(1);
             }
-            core.deliver(index, &job.header().node);
+            core.deliver(index, job);
         });
     }
     if own.is_some() && !core.starts_jobs() {

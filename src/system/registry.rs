@@ -2,6 +2,7 @@
 
 use super::core::SystemCore;
 use crate::error::{PanicKind, PanicReport, Payload, complain};
+use crate::job::header::SYSTEM_INDEX_MAX;
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +13,12 @@ static NEXT_INDEX: AtomicU32 = AtomicU32::new(1);
 
 /// An index that no system in this process has had.
 pub(super) fn next_index() -> u32 {
-    NEXT_INDEX.fetch_add(1, Ordering::Relaxed)
+    let index = NEXT_INDEX.fetch_add(1, Ordering::Relaxed);
+    assert!(
+        index <= SYSTEM_INDEX_MAX,
+        "ramie: more than {SYSTEM_INDEX_MAX} job systems were built in this process"
+    );
+    index
 }
 
 pub(super) fn register(core: &Arc<SystemCore>) {
@@ -34,6 +40,13 @@ pub(crate) fn for_each_system(mut f: impl FnMut(&SystemCore)) {
     };
     for system in systems {
         f(&system);
+    }
+}
+
+/// Calls `f` with the system of this index, if it has not ended.
+pub(crate) fn with_system(index: u32, f: impl FnOnce(&SystemCore)) {
+    if let Some(core) = find(index) {
+        f(&core);
     }
 }
 

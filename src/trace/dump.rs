@@ -3,6 +3,7 @@
 use super::site::SiteRef;
 use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::memory::slots;
+use crate::sched::priority::Priority;
 use crate::system::core::SystemCore;
 use crate::system::for_each_system;
 use std::fmt;
@@ -36,6 +37,8 @@ pub struct FiberInfo {
     pub activity: FiberActivity,
     /// The job's name, if it has one.
     pub job_name: Option<&'static str>,
+    /// Its priority.
+    pub priority: Priority,
     /// Where the job was spawned.
     pub spawned_at: Option<&'static Location<'static>>,
     /// What it waits for, in words; empty while it runs.
@@ -71,6 +74,7 @@ impl FiberInfo {
             worker: owner.index.load(Ordering::Relaxed) as usize,
             activity,
             job_name: site.name(),
+            priority: fiber.priority(),
             spawned_at: site.location(),
             waits_for: if waits { describe(kind, object) } else { String::new() },
             waits_at: if waits { waits_at } else { None },
@@ -89,6 +93,7 @@ fn describe(kind: WaitKind, object: u32) -> String {
         WaitKind::Handle => format!("the result of job {object}"),
         WaitKind::Batch => "the jobs of its batch".into(),
         WaitKind::Yield => "its next turn (it yielded)".into(),
+        WaitKind::GaveWay => "more urgent work to go first".into(),
     }
 }
 
@@ -98,6 +103,9 @@ impl fmt::Display for FiberInfo {
         match self.job_name {
             Some(name) => write!(f, "job '{name}'")?,
             None => f.write_str("job")?,
+        }
+        if self.priority != Priority::Normal {
+            write!(f, " ({:?})", self.priority)?;
         }
         if let Some(location) = self.spawned_at {
             write!(f, " spawned at {location}")?;
@@ -158,14 +166,14 @@ impl FiberDump {
 
     fn add_system(&mut self, core: &SystemCore) {
         let outstanding = core.submitted().saturating_sub(core.finished());
-        let queued: usize = core.remotes.iter().map(|remote| remote.deque.len()).sum();
+        let queued: usize = core.remotes.iter().map(|remote| remote.queued_count()).sum();
         self.systems.push(format!(
             "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}",
             core.index,
             core.phase(),
             core.remotes.len(),
             core.sleep.sleeping_count(),
-            if core.injector.is_empty() { "empty" } else { "not empty" },
+            if core.nothing_injected() { "empty" } else { "not empty" },
         ));
     }
 }

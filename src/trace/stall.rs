@@ -62,7 +62,7 @@ pub(crate) fn report(core: &SystemCore, kind: StallKind, blocked_for: Duration) 
 /// Whether every worker sleeps, nothing is queued, and no clock will wake anybody.
 pub(crate) fn nothing_can_move(core: &SystemCore) -> bool {
     core.sleep.sleeping_count() == core.remotes.len()
-        && core.injector.is_empty()
-        && core.remotes.iter().all(|remote| remote.deque.is_empty() && remote.inbox.is_empty())
+        && core.nothing_injected()
+        && core.remotes.iter().all(|remote| remote.queued_count() == 0 && remote.inbox.is_empty())
         && crate::interop::timer::pending_count() == 0
 }

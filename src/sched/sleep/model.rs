@@ -2,10 +2,11 @@
 //!
 //! The workers here do what `find_work.rs` does, with one shared queue, an inbox each, and a single look for a search.
 
-use super::{Sleep, Woken};
+use super::{Attention, Sleep, Woken};
 use crate::memory::node::{Kind, Node};
 use crate::primitives::explore;
 use crate::sched::inbox::Inbox;
+use crate::sched::priority::Priority;
 use loom::sync::Notify;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
@@ -87,7 +88,9 @@ impl Model {
     /// Makes a job visible and wakes whoever is needed: `Worker::push`.
     fn push(&self, slot: usize) {
         self.queue.push(slot);
-        if let Some(sleeper) = self.sleep.work_was_added() {
+        // Never quiet here: loom knows no membarrier.
+        assert!(!self.sleep.attention().is_quiet());
+        if let Some(sleeper) = self.sleep.work_was_added(Priority::Normal) {
             self.tokens[sleeper].notify();
         }
     }
@@ -167,7 +170,7 @@ impl Model {
     /// `Worker::end_search`.
     fn end_search(&self, searching: &mut bool) {
         if std::mem::take(searching) && self.sleep.end_search() && !self.queue.is_empty() {
-            if let Some(sleeper) = self.sleep.claim_sleeper() {
+            if let Some(sleeper) = self.sleep.claim_sleeper(Priority::Normal) {
                 self.tokens[sleeper].notify();
             }
         }
@@ -175,7 +178,7 @@ impl Model {
 
     /// `Worker::sleep`.
     fn go_to_sleep(&self, worker: usize, searching: bool) -> Woken {
-        self.sleep.announce(worker, searching);
+        self.sleep.announce(worker, searching, false);
         let parked = !self.with_inboxes || self.inboxes[worker].try_park();
         let sleeps = parked && !self.has_work(worker);
         if sleeps {
@@ -184,7 +187,7 @@ impl Model {
         if self.with_inboxes {
             self.inboxes[worker].leave_parked();
         }
-        let woken = self.sleep.wake_self(worker);
+        let woken = self.sleep.wake_self(worker, false);
         // LIVENESS: pushers relied on the search that `announce` ended, and there may be more than one job.
         if !sleeps && searching && woken == Woken::ByItself && self.sleep.try_begin_search() {
             return Woken::ToSearch;
@@ -258,4 +261,117 @@ fn a_worker_that_wakes_for_its_inbox_keeps_the_count_of_searchers_right() {
             model.push(0);
         },
     );
+}
+
+/// Queues with High work in them, and the hint.
+struct High {
+    attention: Attention,
+    queue: AtomicUsize,
+}
+
+impl High {
+    fn push(&self, job: usize) {
+        self.queue.fetch_or(1 << job, Ordering::Release);
+        // As in `Sleep::work_was_added`.
+        crate::primitives::fence(Ordering::SeqCst);
+        self.attention.note_high();
+    }
+
+    /// `Worker::next_high`.
+    fn take(&self) -> Option<usize> {
+        if !self.attention.high_is_queued() {
+            return None;
+        }
+        let word = self.queue.load(Ordering::Relaxed);
+        if word != 0 {
+            let job = word.trailing_zeros() as usize;
+            if self.queue.fetch_and(!(1 << job), Ordering::Acquire) & 1 << job != 0 {
+                return Some(job);
+            }
+        }
+        self.attention.forget_high();
+        if self.queue.load(Ordering::Relaxed) != 0 {
+            self.attention.note_high();
+        }
+        None
+    }
+
+    fn assert_seen(&self) {
+        let queued = self.queue.load(Ordering::SeqCst) != 0;
+        assert!(
+            !queued || self.attention.high_is_queued(),
+            "High work is queued and nobody will look for it"
+        );
+    }
+}
+
+/// 3 threads, preemption bound 3: two workers that find nothing clear the hint while somebody pushes.
+#[test]
+fn the_hint_is_never_lost_while_high_work_is_queued() {
+    explore(3, || {
+        let high = Arc::new(High { attention: Attention::new(false), queue: AtomicUsize::new(0) });
+        high.push(0);
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let high = Arc::clone(&high);
+                thread::spawn(move || {
+                    high.take();
+                    high.take();
+                })
+            })
+            .collect();
+        high.push(1);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        high.assert_seen();
+    });
+}
+
+/// 3 threads, preemption bound 2: Low work is pushed while one worker goes to sleep guarded and another one not. The
+/// guarded one, which will not take it for now, wakes the other if its search kept the pusher from doing so.
+#[test]
+fn low_work_wakes_a_worker_that_may_take_it() {
+    explore(2, || {
+        let sleep = Arc::new(Sleep::new(2, 2, false));
+        let queued = Arc::new(AtomicUsize::new(0));
+        let tokens: Arc<[Notify; 2]> = Arc::new(std::array::from_fn(|_| Notify::new()));
+        let free = {
+            let (sleep, queued, tokens) = (Arc::clone(&sleep), Arc::clone(&queued), Arc::clone(&tokens));
+            thread::spawn(move || {
+                while queued.swap(0, Ordering::AcqRel) == 0 {
+                    sleep.announce(1, false, false);
+                    if queued.load(Ordering::Relaxed) == 0 {
+                        tokens[1].wait();
+                    }
+                    if sleep.wake_self(1, false) == Woken::ToSearch {
+                        let _ = sleep.end_search();
+                    }
+                }
+            })
+        };
+        let guarded = {
+            let (sleep, queued, tokens) = (Arc::clone(&sleep), Arc::clone(&queued), Arc::clone(&tokens));
+            thread::spawn(move || {
+                let searching = sleep.try_begin_search();
+                sleep.announce(0, searching, true);
+                // `Worker::pass_the_search_on`; then it sleeps, with a time limit.
+                if queued.load(Ordering::Relaxed) != 0 {
+                    if let Some(sleeper) = sleep.claim_sleeper(Priority::Low) {
+                        assert_eq!(sleeper, 1, "a guarded worker was woken for Low work");
+                        tokens[sleeper].notify();
+                    }
+                }
+                assert_eq!(sleep.wake_self(0, true), Woken::ByItself);
+            })
+        };
+        queued.store(1, Ordering::Release);
+        if let Some(sleeper) = sleep.work_was_added(Priority::Low) {
+            assert_eq!(sleeper, 1, "a guarded worker was woken for Low work");
+            tokens[sleeper].notify();
+        }
+        guarded.join().unwrap();
+        free.join().unwrap();
+        assert_eq!(sleep.words.searching_count.load(Ordering::Relaxed), 0);
+    });
 }

@@ -1,0 +1,130 @@
+//! Raising: a job that has not been started becomes as urgent as the job that waits for it.
+//!
+//! The priority of a job that any worker may run is that of the queue it lies in, so it is raised by moving its one
+//! entry: out of a deque by the same steal as ever, into the own deque of the higher priority. Whatever else
+//! comes out on the way goes into the own deque of its old priority. So there are no duplicates, and nothing that
+//! a consumer would have to check. Jobs that only one worker may run, and continuations, note their new priority in the
+//! header.
+
+#![expect(unsafe_code, reason = "takes jobs out of queues")]
+
+use super::current;
+use super::deque::Steal;
+use super::priority::Priority;
+use super::queue::Queue;
+use super::worker::Worker;
+use crate::job::{JobPtr, JobRef};
+use crate::primitives::spin_loop;
+
+impl Worker {
+    /// Raises every job that has not been started, has at least the priority `least`, and is `wanted`.
+    #[cold]
+    pub(crate) fn raise_all(&self, least: Priority, to: Priority, wanted: impl Fn(JobRef) -> bool) {
+        for from in Priority::DESCENDING.into_iter().filter(|&from| least <= from && from < to) {
+            self.sweep(from, |job| {
+                if wanted(job) {
+                    self.push_at(job, to);
+                    None
+                } else {
+                    Some(job)
+                }
+            });
+        }
+        for remote in &self.system().remotes {
+            remote.look_at_pinned();
+        }
+        // Has all workers look.
+        self.system().sleep.attention().note_high();
+    }
+
+    /// Fetches a job from wherever any worker could take it, or from among the own pinned ones.
+    #[cold]
+    pub(crate) fn fetch(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
+        self.poll_inbox();
+        let mut found = None;
+        for queue in &self.pinned {
+            let others = Queue::new();
+            while let Some(node) = queue.pop() {
+                // SAFETY: the pinned queues hold jobs in their slots, which this thread owns once they are out.
+                unsafe {
+                    let job = JobRef::from(JobPtr::from_node(node));
+                    if found.is_none() && wanted(job) {
+                        found = Some(job);
+                    } else {
+                        others.append(node, node);
+                    }
+                }
+            }
+            queue.take_over(&others);
+        }
+        for priority in Priority::DESCENDING {
+            if found.is_none() {
+                self.sweep(priority, |job| {
+                    if found.is_none() && wanted(job) {
+                        found = Some(job);
+                        None
+                    } else {
+                        Some(job)
+                    }
+                });
+            }
+        }
+        found
+    }
+
+    /// Calls `look` with everything of this priority that any worker could take. What it gives back goes into
+    /// the own deque of this priority. What is pushed meanwhile may be missed.
+    fn sweep(&self, priority: Priority, mut look: impl FnMut(JobRef) -> Option<JobRef>) {
+        let mut aside = Vec::new();
+        while let Some(job) = self.pop_at(priority) {
+            aside.extend(look(job));
+        }
+        for job in aside.drain(..).rev() {
+            self.push_at(job, priority);
+        }
+        self.system().injector(priority).take(usize::MAX, |node| {
+            // SAFETY: the injector holds jobs in their slots.
+            aside.extend(look(unsafe { JobPtr::from_node(node) }.into()));
+        });
+        for (index, remote) in self.system().remotes.iter().enumerate() {
+            if index == self.index() {
+                continue;
+            }
+            let deque = remote.deque(priority);
+            // No more than there were: its owner may push on and on.
+            for _ in 0..deque.len() {
+                match deque.steal() {
+                    // SAFETY: only jobs are pushed, and this thread has just taken this one.
+                    Steal::Item(raw) => aside.extend(look(unsafe { JobRef::from_raw(raw) })),
+                    Steal::Retry => spin_loop(),
+                    Steal::Empty => break,
+                }
+            }
+        }
+        for job in aside {
+            self.push_at(job, priority);
+        }
+    }
+}
+
+/// Raises a job that has not been started, and that the caller waits for but cannot run in place, to the priority of the
+/// calling job.
+#[cold]
+pub(crate) fn raise_to_mine(job: JobPtr) {
+    let Some(worker) = current::worker().filter(|worker| worker.in_fiber()) else { return };
+    let header = job.header();
+    let before = header.priority();
+    if !header.raise(worker.priority()) {
+        return;
+    }
+    crate::system::with_system(header.system(), |core| match job.pinned_to() {
+        Some(index) => {
+            core.remotes[index].look_at_pinned();
+            // Has that worker look, wherever it is.
+            core.sleep.attention().note_high();
+            core.remotes[index].parker.unpark();
+        }
+        // Another system's, where this thread has no deque to move it to.
+        None => core.reinject(job, before, worker.priority()),
+    });
+}
