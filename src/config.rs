@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) max_fibers: usize,
     pub(crate) spin: Duration,
     pub(crate) priority_guard: bool,
+    pub(crate) main_thread: bool,
     pub(crate) stall_after: Duration,
     pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
@@ -71,6 +72,7 @@ pub struct Builder {
     max_fibers: usize,
     spin: Duration,
     priority_guard: bool,
+    main_thread: bool,
     stall_after: Duration,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     on_worker_start: Option<WorkerCallback>,
@@ -90,6 +92,7 @@ impl Builder {
             max_fibers: usize::MAX,
             spin: SPIN_DEFAULT,
             priority_guard: true,
+            main_thread: false,
             stall_after: STALL_AFTER_DEFAULT,
             thread_name: Box::new(|index| format!("ramie-{index}")),
             on_worker_start: None,
@@ -114,6 +117,26 @@ impl Builder {
     /// The number of workers, each of which is a thread: 1 to [`Builder::WORKERS_MAX`]. By default one per usable CPU.
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = Some(count);
+        self
+    }
+
+    /// Whether worker 0 is the thread that builds the system, rather than a thread of its own. By default false.
+    ///
+    /// That thread then works for the system while it is inside [`run`](JobSystem::run),
+    /// [`run_main`](JobSystem::run_main), [`pump`](JobSystem::pump), or any wait of ramie, and not in between: fibers
+    /// that wait on worker 0, and jobs [pinned](crate::JobBuilder::on_worker) to it, go on in the next of these. The other
+    /// workers run everything else meanwhile; with `workers(1)` there are none.
+    ///
+    /// A thread can be worker 0 of one system at a time. When the system is shut down, or its last handle dropped, by
+    /// another thread while this one is elsewhere, or this one ends, then jobs pinned to worker 0 are abandoned, and
+    /// jobs that wait there are left as they are, for ever, and [reported](crate::Report::remaining);
+    /// everything else is finished by the others, and abandoned if there are none.
+    /// [`on_worker_stop`](Self::on_worker_stop) is not called for worker 0 then.
+    ///
+    /// The fault of a panic that unwinds on the main thread is not shown to jobs: while it does, the thread works for
+    /// the system only if it is the only worker.
+    pub fn main_thread_worker(mut self, enabled: bool) -> Self {
+        self.main_thread = enabled;
         self
     }
 
@@ -228,6 +251,7 @@ impl Builder {
             max_fibers: self.max_fibers,
             spin: self.spin,
             priority_guard: self.priority_guard,
+            main_thread: self.main_thread,
             stall_after: self.stall_after,
             thread_name: self.thread_name,
             on_worker_start: self.on_worker_start,

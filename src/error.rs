@@ -67,6 +67,11 @@ pub enum BuildError {
         /// The largest size, in bytes.
         max: usize,
     },
+    /// `main_thread_worker` on a thread that is worker 0 of another system.
+    #[error(
+        "this thread is already worker 0 of another job system: shut that down first, or build this one without `main_thread_worker`, or on another thread"
+    )]
+    MainThreadTaken,
     /// Fewer fibers than workers.
     #[error(
         "max_fibers({max_fibers}) is less than the {workers} workers, each of which needs a fiber: raise it or lower `workers`"

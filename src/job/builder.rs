@@ -271,9 +271,14 @@ impl<'system> JobSpec<'system> {
         };
         let core = self.core;
         let new = NewJob { caches, tag: job_tag(core.index, priority), group: self.group, site, owner };
-        // SAFETY: the caller has just created the job, which is pending, and in no queue.
-        let enqueue =
-            |job: JobPtr| if accepted { unsafe { header::enqueue(job, core) } } else { refuse(job) };
+        let enqueue = |job: JobPtr| {
+            if accepted {
+                // SAFETY: called with a job that was just created, pending, and in no queue.
+                unsafe { header::enqueue(job, core) }
+            } else {
+                refuse(job)
+            }
+        };
         if self.counters.is_empty() && self.after.is_empty() && self.pinned_to.is_none() {
             // SAFETY: promised by the caller of `spawn` or `detach`.
             let job = unsafe { body::create::<F, T>(&new, f) };

@@ -198,6 +198,7 @@ impl JobPtr {
     /// The caller owns the queue entry.
     #[inline(always)]
     pub(crate) unsafe fn run_entry(self, worker: &'static Worker) {
+        worker.count_started();
         match self.header().state.pop() {
             // SAFETY: popping made this thread the one to run or discard the job.
             Popped::Yours => unsafe { self.run_claimed(worker) },

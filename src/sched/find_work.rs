@@ -34,6 +34,8 @@ pub(crate) enum Next {
     Fiber(&'static Fiber),
     Job(JobRef, Priority),
     Nothing,
+    /// The main thread's visit is over.
+    Leave,
     /// The system has stopped: every job has ended.
     Exit,
 }
@@ -84,6 +86,9 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn next_urgent(&self) -> Option<Next> {
+        if self.leave.is_watchful() && self.should_leave() {
+            return Some(Next::Leave);
+        }
         self.sort_pinned();
         let next = self.next_high();
         self.refresh_attention();
@@ -415,13 +420,18 @@ impl Worker {
         }
         core.notice_idle();
         tally(&self.remote().tally.parks, 1);
-        match held_back {
+        if guarded {
+            // LIVENESS: pushers of Low work may have relied on this worker's search, and it will not take that
+            // work before its time; others may. Nobody is left alone with it: the time limit ends this sleep.
+            self.pass_the_search_on();
+        }
+        let visit_left = self.leave.time_left();
+        match held_back.into_iter().chain(visit_left).min() {
             None => self.remote().parker.park(),
             Some(left) => {
-                // LIVENESS: pushers of Low work may have relied on this worker's search, and it will not take that
-                // work before its time; others may. Nobody is left alone with it: the time limit ends this sleep.
-                self.pass_the_search_on();
-                self.remote().parker.park_timeout(left);
+                if !self.remote().parker.park_timeout(left) && visit_left.is_some() {
+                    self.watch_visit();
+                }
             }
         }
         self.remote().inbox.leave_parked();

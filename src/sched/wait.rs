@@ -3,14 +3,18 @@
 #![expect(unsafe_code, reason = "thread waiters live in recycled slots")]
 
 use super::current;
-use super::worker::Worker;
+use super::visit::Limit;
+use super::worker::{Remote, Worker};
 use crate::fiber::claim::{Claim, Reason, Ticket};
 use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sys::Parker;
+use crate::system::main_thread::{self, Visit};
 use std::panic::Location;
-use std::time::Instant;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
 
 static THREADS: Depot = Depot::new();
 
@@ -21,13 +25,21 @@ pub(crate) struct ThreadWaiter {
     claim: Claim,
     /// Exactly one unpark comes for each wait that was registered.
     parker: Parker,
+    /// The worker that the thread drives while it waits (see `system/main_thread.rs`), or null. A wake goes to its
+    /// inbox then. Set before the wait is registered.
+    drives: AtomicPtr<Remote>,
 }
 
 // SAFETY: 1. `repr(C)` with the node first. 2. Slots are not moved or freed. 3. `THREADS` serves
 // this type alone.
 unsafe impl Slot for ThreadWaiter {
     fn vacant(id: u32) -> Self {
-        Self { node: Node::new(Kind::Thread, id), claim: Claim::new(), parker: Parker::new() }
+        Self {
+            node: Node::new(Kind::Thread, id),
+            claim: Claim::new(),
+            parker: Parker::new(),
+            drives: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     fn depot() -> &'static Depot {
@@ -46,17 +58,48 @@ impl ThreadWaiter {
     ///
     /// `node` is the first field of a thread waiter in its slot, and the caller is the one to wake it.
     pub(crate) unsafe fn wake(node: *mut Node) {
-        // SAFETY: promised by the caller; slots live for ever.
-        unsafe { &*node.cast::<ThreadWaiter>() }.parker.unpark();
+        // SAFETY: promised by the caller; slots and workers live for ever.
+        unsafe {
+            let waiter = &*node.cast::<ThreadWaiter>();
+            match waiter.drives.load(Ordering::Relaxed).as_ref() {
+                Some(remote) => remote.deliver(&*node, &*node, 0),
+                None => waiter.parker.unpark(),
+            }
+        }
     }
 
-    fn with<R>(f: impl FnOnce(&'static ThreadWaiter) -> R) -> R {
+    fn with<R>(f: impl FnOnce(&'static ThreadWaiter, &mut Blocker) -> R) -> R {
         let waiter = current::with_caches(|caches| caches.threads.alloc::<ThreadWaiter>());
-        let result = f(waiter);
+        let mut blocker = Blocker { waiter, visit: main_thread::enter() };
+        let drives =
+            blocker.visit.as_ref().map_or(ptr::null(), |visit| ptr::from_ref(visit.worker().remote()));
+        waiter.drives.store(drives.cast_mut(), Ordering::Relaxed);
+        let result = f(waiter, &mut blocker);
+        drop(blocker);
         // SAFETY: 1. Allocated above. 2. The wait is over: its one unpark was taken or never
         // promised, and a waker's late system call uses only the parker's address.
         current::with_caches(|caches| unsafe { caches.threads.free(waiter) });
         result
+    }
+}
+
+/// How a thread passes the time of its wait: asleep, or as a worker.
+struct Blocker {
+    waiter: &'static ThreadWaiter,
+    visit: Option<Visit>,
+}
+
+impl Blocker {
+    /// Blocks until the waiter is woken (true), or the limit is reached.
+    fn block(&mut self, limit: Limit) -> bool {
+        match (&mut self.visit, limit.at) {
+            (Some(visit), _) => visit.drive(limit),
+            (None, None) => {
+                self.waiter.parker.park();
+                true
+            }
+            (None, Some(at)) => self.waiter.parker.park_timeout(at.saturating_duration_since(Instant::now())),
+        }
     }
 }
 
@@ -129,9 +172,46 @@ pub(crate) fn poll_at_limit(
 #[inline(never)]
 fn block(worker: Option<&Worker>, register: impl FnOnce(&'static Node) -> bool) {
     before_blocking(worker);
-    ThreadWaiter::with(|waiter| {
+    ThreadWaiter::with(|waiter, blocker| {
         if register(&waiter.node) {
-            waiter.parker.park();
+            while !blocker.block(Limit::default()) {}
+        }
+    });
+}
+
+/// The wait of the main thread for something that only its own visit brings about: `begin` gets the worker first.
+/// False if the thread cannot drive its worker; then nothing was begun.
+pub(crate) fn block_visiting(
+    begin: impl FnOnce(&'static Worker),
+    register: impl FnOnce(&'static Node) -> bool,
+) -> bool {
+    ThreadWaiter::with(|waiter, blocker| {
+        let Some(visit) = &blocker.visit else { return false };
+        begin(visit.worker());
+        if register(&waiter.node) {
+            while !blocker.block(Limit::default()) {}
+        }
+        true
+    })
+}
+
+/// The wait of a thread that is not in a fiber, which calls `look` whenever it has waited for so long; `look` says how
+/// long to wait until the next time.
+pub(crate) fn block_watchfully(
+    mut patience: Duration,
+    register: impl FnOnce(&'static Node) -> bool,
+    mut look: impl FnMut() -> Duration,
+) {
+    ThreadWaiter::with(|waiter, blocker| {
+        if register(&waiter.node) {
+            // A time that the clock cannot express is never reached.
+            while !blocker.block(Limit {
+                at: Instant::now().checked_add(patience),
+                lazy: true,
+                when_idle: false,
+            }) {
+                patience = look();
+            }
         }
     });
 }
@@ -172,22 +252,16 @@ pub(crate) fn wait_until(
         }
         worker => {
             before_blocking(worker);
-            ThreadWaiter::with(|waiter| {
+            ThreadWaiter::with(|waiter, blocker| {
                 let ticket = waiter.claim.arm();
                 if !register(&waiter.node, ticket) {
                     withdraw(&waiter.claim, ticket);
                     return;
                 }
-                let woken = match deadline {
-                    None => {
-                        waiter.parker.park();
-                        true
-                    }
-                    Some(at) => waiter.parker.park_timeout(at.saturating_duration_since(Instant::now())),
-                };
+                let woken = blocker.block(Limit { at: deadline, ..Limit::default() });
                 if !woken && !waiter.claim.claim(ticket, Reason::TimedOut) {
                     // A signaller was faster than the clock: its unpark is on the way.
-                    waiter.parker.park();
+                    while !blocker.block(Limit::default()) {}
                 }
                 settle(waiter.claim.finish());
             });

@@ -18,12 +18,13 @@
 
 #![expect(unsafe_code, reason = "moves fibers and jobs between lists of slots")]
 
-use super::deque::Deque;
+use super::deque::{Deque, Steal};
 use super::find_work::Next;
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
 use super::queue::Queue;
 use super::sleep::{self, Attention};
+use super::visit::Leave;
 use super::wait::{FiberLimit, WaitFor};
 use crate::counter::group::Group;
 use crate::fiber::switch::Switch;
@@ -31,7 +32,7 @@ use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::Caches;
-use crate::primitives::light_fence;
+use crate::primitives::{light_fence, spin_loop};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
 use crossbeam_utils::CachePadded;
@@ -61,6 +62,7 @@ unsafe impl Send for IdleWorker {}
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) submitted: AtomicU64,
+    pub(crate) started: AtomicU64,
     pub(crate) finished: AtomicU64,
     pub(crate) steals: AtomicU64,
     pub(crate) suspensions: AtomicU64,
@@ -130,6 +132,7 @@ fn is_high_delivery(node: *mut Node) -> bool {
     unsafe {
         match (*node).kind() {
             Kind::Fiber => Fiber::from_node(node).priority() == Priority::High,
+            Kind::Thread => false,
             _ => JobPtr::from_node(node).header().spawned_priority() == Priority::High,
         }
     }
@@ -162,6 +165,7 @@ pub(crate) struct Worker {
     /// How many High fibers wait on this worker.
     high_waiting: Cell<u32>,
     pub(super) guard: super::guard::Guard,
+    pub(super) leave: Leave,
     /// Idle fibers, linked by their nodes; the one that ran last is on top.
     pool: Cell<*mut Node>,
     /// What the next fiber out of the pool should do first.
@@ -219,6 +223,7 @@ impl Worker {
             pinned: [const { Queue::new() }; priority::COUNT],
             high_waiting: Cell::new(0),
             guard: super::guard::Guard::default(),
+            leave: Leave::default(),
             pool: Cell::new(ptr::null_mut()),
             handoff: Cell::new(None),
             resume_next: Cell::new(ptr::null()),
@@ -253,6 +258,8 @@ impl Worker {
         self.remote.attention.store(attention.cast_mut(), Ordering::Relaxed);
         self.remote.raised_pinned.store(false, Ordering::Relaxed);
         self.guard.reset();
+        self.leave.reset();
+        self.high_waiting.set(0);
         self.adopt_priority(Priority::Normal);
         self.exiting.set(false);
         self.turn.set(0);
@@ -260,6 +267,7 @@ impl Worker {
         let tally = &self.remote.tally;
         for counter in [
             &tally.submitted,
+            &tally.started,
             &tally.finished,
             &tally.steals,
             &tally.suspensions,
@@ -484,6 +492,11 @@ impl Worker {
     }
 
     #[inline]
+    pub(crate) fn count_started(&self) {
+        tally(&self.remote.tally.started, 1);
+    }
+
+    #[inline]
     pub(crate) fn count_finished(&self) {
         let finished = &self.remote.tally.finished;
         // ORDERING: Release: who sees the job counted as finished sees it counted as submitted, and what it did.
@@ -615,7 +628,8 @@ impl Worker {
     /// Decides which word to attend to.
     pub(super) fn refresh_attention(&self) {
         let high = Priority::High as usize;
-        let urgent_here = !self.ready[high].is_empty() || !self.pinned[high].is_empty();
+        let urgent_here =
+            !self.ready[high].is_empty() || !self.pinned[high].is_empty() || self.leave.is_watchful();
         self.attention.set(if self.priority.get() == Priority::Normal && !urgent_here {
             self.system().sleep.attention()
         } else {
@@ -762,10 +776,16 @@ impl Worker {
 
     /// The thread's main function: resumes fibers until the system has stopped.
     pub(crate) fn root(&'static self) {
+        self.drive();
+        self.end_fibers();
+    }
+
+    /// Resumes fibers until the system has stopped, or the main thread's visit is over.
+    pub(super) fn drive(&'static self) {
         loop {
             let fiber = match self.next_fiber() {
                 Some(fiber) => fiber,
-                None if self.exiting.get() => break,
+                None if self.exiting.get() || self.leave.is_leaving() => break,
                 None => {
                     self.sleep_without_fibers();
                     continue;
@@ -773,10 +793,56 @@ impl Worker {
             };
             self.run_fiber(fiber);
         }
-        // Idle fibers see that the worker exits, and end.
+    }
+
+    /// Whether the system has stopped, and this worker has nothing to do any more.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exiting.get()
+    }
+
+    /// Idle fibers see that the worker exits, and end.
+    pub(crate) fn end_fibers(&'static self) {
         while let Some(fiber) = self.take_idle_fiber() {
             self.run_fiber(fiber);
         }
+    }
+
+    /// Gives the next fiber out of the pool this job to begin with. For a worker that is not running.
+    pub(crate) fn hand_over(&self, job: JobRef) {
+        self.handoff.set(Some((job, Priority::Normal)));
+    }
+
+    /// For whoever owns a worker whose thread will never come back: how many jobs it has started and not ended.
+    pub(crate) fn take_left_count(&self) -> u64 {
+        self.poll_inbox();
+        let tally = &self.remote.tally;
+        tally.started.load(Ordering::Relaxed) - tally.finished.load(Ordering::Relaxed)
+    }
+
+    /// As above, for a worker that has no job left: ends its fibers, all of which are idle.
+    pub(crate) fn end_from_afar(&'static self) {
+        self.exiting.set(true);
+        self.end_fibers();
+    }
+
+    /// As above: a job that only this worker may run.
+    pub(crate) fn take_any_pinned(&self) -> Option<*mut Node> {
+        self.poll_inbox();
+        self.pinned.iter().find_map(Queue::pop)
+    }
+
+    /// As above: a job from the own deques.
+    pub(crate) fn steal_own(&self) -> Option<JobRef> {
+        self.remote.deques.iter().find_map(|deque| {
+            loop {
+                match deque.steal() {
+                    // SAFETY: only jobs are pushed, and this thread has just taken this one.
+                    Steal::Item(raw) => break Some(unsafe { JobRef::from_raw(raw) }),
+                    Steal::Retry => spin_loop(),
+                    Steal::Empty => break None,
+                }
+            }
+        })
     }
 
     #[inline(always)]
@@ -803,22 +869,33 @@ impl Worker {
         if let Some(fiber) = unsafe { next.as_ref() } {
             return Some(fiber);
         }
-        if self.exiting.get() {
+        if self.exiting.get() || self.leave.is_leaving() {
             return None;
         }
         if self.pool.get().is_null() && self.add_fiber().is_err() {
             // Jobs are left to others; fibers that are ready can go on.
             self.poll_inbox();
+            if self.leave.is_watchful() && self.should_leave() {
+                self.leave.begin();
+                return None;
+            }
             self.refresh_attention();
             let ready = Priority::DESCENDING.iter().find_map(|&priority| self.ready[priority as usize].pop());
             // SAFETY: both queues hold fibers in their slots.
             return ready.or_else(|| self.yielded.pop()).map(|node| unsafe { Fiber::from_node(node) });
+        }
+        if self.handoff.get().is_some() {
+            return self.take_idle_fiber();
         }
         match self.next() {
             Next::Fiber(fiber) => return Some(fiber),
             Next::Job(job, priority) => self.handoff.set(Some((job, priority))),
             Next::Exit => {
                 self.exiting.set(true);
+                return None;
+            }
+            Next::Leave => {
+                self.leave.begin();
                 return None;
             }
             Next::Nothing => {}
@@ -838,7 +915,7 @@ impl Worker {
     }
 
     /// Wakes somebody for each priority of which there is work in the own deques.
-    fn tell_of_all_work(&self) {
+    pub(super) fn tell_of_all_work(&self) {
         for priority in Priority::DESCENDING {
             if !self.remote.deque(priority).is_empty() {
                 self.tell_of_work(priority);
@@ -881,13 +958,23 @@ impl Worker {
                     self.resume_next.set(fiber);
                     self.go_idle();
                 }
+                Next::Nothing if self.leave.when_idle() => self.leave_visit(),
                 Next::Nothing => self.idle(),
+                Next::Leave => self.leave_visit(),
                 Next::Exit => {
                     self.end_search();
                     self.exiting.set(true);
                 }
             }
         }
+    }
+
+    /// The main thread's visit is over: its root returns, and this fiber is there for the next visit.
+    #[cold]
+    fn leave_visit(&self) {
+        self.end_search();
+        self.leave.begin();
+        self.go_idle();
     }
 
     /// Puts the current fiber into the pool and returns to the root.
@@ -937,6 +1024,7 @@ impl Worker {
                 oldest_first = (*node).link();
                 match (*node).kind() {
                     Kind::Fiber => self.make_ready(Fiber::from_node(node).priority(), node, node),
+                    Kind::Thread => self.note_visitor_woken(),
                     _ => self.queue_pinned(node),
                 }
             }

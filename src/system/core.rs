@@ -18,6 +18,7 @@
 
 #![expect(unsafe_code, reason = "recycles workers")]
 
+use super::main_thread::MainThread;
 use crate::config::Config;
 use crate::counter::Counter;
 use crate::fiber::stack::StackError;
@@ -67,6 +68,8 @@ pub(crate) struct SystemCore {
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
     watchers: Mutex<Vec<Counter>>,
+    /// Set if worker 0 is the thread that built the system.
+    pub(crate) main: Option<MainThread>,
     /// One per worker that has not left.
     pub(crate) present: Counter,
     this: Weak<SystemCore>,
@@ -104,6 +107,7 @@ impl SystemCore {
             fiber_count_max: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(Vec::new()),
+            main: config.main_thread.then(MainThread::new),
             present: Counter::new(count),
             this: this.clone(),
             config,
@@ -174,6 +178,11 @@ impl SystemCore {
         self.notice_idle();
     }
 
+    /// As above, for several of which nobody waits for the end.
+    pub(super) fn count_finished_outside_n(&self, n: u64) {
+        self.outside_finished.fetch_add(n, std::sync::atomic::Ordering::SeqCst);
+    }
+
     /// Makes a job that was counted known to the workers.
     pub(crate) fn inject(&self, job: JobPtr, priority: Priority) {
         let seen = job.header().state.snapshot();
@@ -204,6 +213,7 @@ impl SystemCore {
         let seen = header.state.snapshot();
         let high = header.spawned_priority() == Priority::High;
         self.remotes[worker].deliver(&header.node, &header.node, u64::from(high));
+        self.after_delivery();
         // LIVENESS: as in `inject`.
         if !self.starts_jobs() {
             self.abandon_seen(job, seen);
@@ -363,17 +373,7 @@ impl SystemCore {
             injector.take(usize::MAX, |node| {
                 // SAFETY: the injector holds jobs in their slots.
                 let job = unsafe { JobPtr::from_node(node) };
-                // Before the captures are dropped, as above.
-                self.count_finished_outside();
-                match job.header().state.pop() {
-                    // SAFETY: popping has claimed the job.
-                    state::Popped::Yours => unsafe { header::discard(job, Outcome::Abandoned) },
-                    state::Popped::Stale => {}
-                    state::Popped::StaleFree => {
-                        // SAFETY: the state says that nobody refers to the block.
-                        current::with_caches(|caches| unsafe { storage::free(caches, job) });
-                    }
-                }
+                self.abandon_entry(job);
             });
         }
     }
@@ -404,7 +404,10 @@ impl Drop for SystemCore {
         // All threads have ended, and so have all jobs: what may be left are entries of jobs that were
         // claimed elsewhere, or injected just as the system was abandoned. Deques are empty.
         self.drop_injected();
-        for worker in &self.workers {
+        for (index, worker) in self.workers.iter().enumerate() {
+            if index == 0 && self.main.as_ref().is_some_and(MainThread::has_left_jobs) {
+                continue;
+            }
             // SAFETY: each worker's thread held the core, so it has ended; this is the only recycling.
             unsafe { worker.0.recycle() };
         }

@@ -1,6 +1,7 @@
 //! Ending a system: finish, deadline, abandon.
 
 use super::core::{Phase, SystemCore};
+use super::main_thread;
 use crate::error::ShutdownError;
 use crate::sched::current;
 use crate::sched::wait::FiberLimit;
@@ -36,6 +37,8 @@ pub struct Report {
 
 /// How often an abandoning shutdown looks whether the last workers have left.
 const LEAVE_POLL: Duration = Duration::from_micros(200);
+/// How often a shutdown looks whether the main thread, which is inside, has gone away.
+const MAIN_POLL: Duration = Duration::from_millis(2);
 /// How often at most: a second in all.
 const LEAVE_POLLS_MAX: u32 = 5000;
 
@@ -56,6 +59,7 @@ pub(super) fn shut_down(core: &SystemCore, drain: Drain) -> Result<Report, Shutd
         }
         Drain::Abandon => abandon(core),
     };
+    let finished = finished && core.left_count() == 0;
     Ok(Report { finished, remaining: if finished { FiberDump::empty() } else { FiberDump::of(core) } })
 }
 
@@ -68,7 +72,8 @@ fn finish(core: &SystemCore, deadline: Option<Instant>) -> bool {
         if left == Some(Duration::ZERO) {
             return core.present.is_zero();
         }
-        if wait_present(core, left.map_or(patience, |left| left.min(patience))) {
+        close_if_away(core);
+        if wait_present(core, left.unwrap_or(patience).min(poll_of(core).unwrap_or(patience))) {
             return true;
         }
         if begin.elapsed() >= patience {
@@ -77,6 +82,18 @@ fn finish(core: &SystemCore, deadline: Option<Instant>) -> bool {
             patience = patience.saturating_mul(2);
         }
     }
+}
+
+/// Worker 0 is a thread that is somewhere else: it will not come back for this.
+fn close_if_away(core: &SystemCore) {
+    if core.main.is_some() && !main_thread::is_seat_of(core) {
+        core.close_main_thread();
+    }
+}
+
+/// How often to look whether the main thread has gone away.
+fn poll_of(core: &SystemCore) -> Option<Duration> {
+    (core.main.is_some() && !core.main_is_closed() && !main_thread::is_seat_of(core)).then_some(MAIN_POLL)
 }
 
 /// Waits until all workers have left, for at most `limit`. Never panics: this runs in destructors.
@@ -95,6 +112,7 @@ fn wait_present(core: &SystemCore, limit: Duration) -> bool {
 /// Abandons, and waits only for workers that have nothing left to wait for.
 fn abandon(core: &SystemCore) -> bool {
     core.abandon();
+    close_if_away(core);
     // A worker that is stuck in a callback of the builder is in no dump, and is not waited for longer than this.
     for _ in 0..LEAVE_POLLS_MAX {
         if core.present.is_zero() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod core;
 mod drain;
+pub(crate) mod main_thread;
 mod public;
 mod registry;
 

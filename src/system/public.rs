@@ -4,15 +4,17 @@
 
 use super::core::{Phase, SystemCore};
 use super::drain::{self, Drain, Report};
-use super::registry;
+use super::{main_thread, registry};
 use crate::config::{Builder, Config};
 use crate::counter::group::Group;
 use crate::error::{BuildError, NoUnwind, ShutdownError};
 use crate::fiber::WaitKind;
 use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
+use crate::memory::slots;
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
 use crate::sched::current;
 use crate::sched::priority::Priority;
+use crate::sched::wait;
 use crate::sched::worker::Worker;
 use crate::scope::{Scope, scope_in};
 use crate::trace::dump::FiberDump;
@@ -23,7 +25,7 @@ use crate::{Counter, join};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 static GLOBAL: OnceLock<JobSystem> = OnceLock::new();
 
@@ -124,6 +126,9 @@ impl JobSystem {
 
     pub(crate) fn build(config: Config) -> Result<Self, BuildError> {
         let count = config.workers;
+        if config.main_thread && main_thread::thread_is_taken() {
+            return Err(BuildError::MainThreadTaken);
+        }
         // The names first: the callback may panic, and there must be nothing to clean up then.
         let names: Vec<String> =
             (0..count).map(|index| (config.thread_name)(index).replace('\0', "")).collect();
@@ -139,11 +144,12 @@ impl JobSystem {
         }
         registry::register(&core);
         let mut threads = Vec::with_capacity(count);
-        for (index, name) in names.into_iter().enumerate() {
+        for (index, name) in names.into_iter().enumerate().skip(usize::from(core.main.is_some())) {
             match start_thread(&core, index, name) {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
-                    (index..count).for_each(|index| {
+                    let main = core.main.is_some().then_some(0);
+                    (index..count).chain(main).for_each(|index| {
                         core.worker(index).get().leave_unstarted();
                         core.present.signal();
                     });
@@ -153,6 +159,10 @@ impl JobSystem {
                     return Err(BuildError::Thread { worker: index, source });
                 }
             }
+        }
+        if core.main.is_some() {
+            main_thread::take_thread(&core);
+            core.config.call(core.config.on_worker_start.as_ref(), 0, core.index);
         }
         Ok(Self { shared: Arc::new(Shared { core, threads: Mutex::new(threads) }) })
     }
@@ -210,12 +220,70 @@ impl JobSystem {
         let core = self.core();
         let begin = Instant::now();
         let mut patience = core.config.stall_after;
-        while done.wait_timeout(patience).is_err() {
+        let register = |node| done.cell().word().link(node, slots::node);
+        wait::block_watchfully(patience, register, || {
             if stall::nothing_can_move(core) {
                 stall::report(core, StallKind::RunBlocked, begin.elapsed());
             }
             patience = patience.saturating_mul(2);
+            patience
+        });
+    }
+
+    /// Runs `f` as a job on worker 0, which is the calling thread, and returns its result. `f` may borrow, and need not
+    /// be `Send`. Meanwhile the thread works for the system, as in [`run`](Self::run).
+    ///
+    /// Inside a job on worker 0 `f` is called in place.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `f`. Also on any other thread than the one that built the system with
+    /// [`main_thread_worker`](Builder::main_thread_worker), and if the system has been shut down.
+    #[track_caller]
+    pub fn run_main<F, R>(&self, f: F) -> R
+    where
+        F: FnOnce() -> R,
+    {
+        let (core, site) = (self.core(), Location::caller());
+        if let Some(worker) = current::worker().filter(|worker| worker.in_fiber()) {
+            assert!(
+                core.main.is_some() && worker.belongs_to(core) && worker.index() == 0,
+                "run_main was called inside a job that does not run on the main thread's worker: spawn a job with `on_worker(0)` instead"
+            );
+            return f();
         }
+        self.assert_main_thread("run_main");
+        core.assert_accepts("run_main", None);
+        match main_thread::run_job(f, site) {
+            Some(Ok(result)) => result,
+            Some(Err(payload)) => resume_unwind(payload),
+            None => panic!("run_main was called while the main thread unwinds"),
+        }
+    }
+
+    /// Works for the system on the calling thread, which is worker 0: until there is nothing to do, or for about
+    /// `budget` if there is much; at least one job, if there is any. A job that runs is not interrupted. For loops that
+    /// belong to somebody else, like a window system's.
+    ///
+    /// Returns whether there may be more to do, because the time was over.
+    ///
+    /// # Panics
+    ///
+    /// Inside a job, and on any other thread than the one that built the system with
+    /// [`main_thread_worker`](Builder::main_thread_worker).
+    #[track_caller]
+    pub fn pump(&self, budget: Duration) -> bool {
+        assert!(!crate::in_job(), "pump was called inside a job: it is for the main thread outside of `run`");
+        self.assert_main_thread("pump");
+        main_thread::pump(Instant::now().checked_add(budget))
+    }
+
+    #[track_caller]
+    fn assert_main_thread(&self, what: &str) {
+        assert!(
+            main_thread::is_seat_of(self.core()),
+            "{what} was called on a thread that is not worker 0 of this job system: build the system with `main_thread_worker(true)` on this thread, before it is shut down"
+        );
     }
 
     /// Spawns a job.
