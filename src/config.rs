@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) spin: Duration,
     pub(crate) priority_guard: bool,
     pub(crate) main_thread: bool,
+    pub(crate) migrating_fibers: bool,
     pub(crate) stall_after: Duration,
     pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
@@ -73,6 +74,7 @@ pub struct Builder {
     spin: Duration,
     priority_guard: bool,
     main_thread: bool,
+    migrating_fibers: bool,
     stall_after: Duration,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     on_worker_start: Option<WorkerCallback>,
@@ -93,6 +95,7 @@ impl Builder {
             spin: SPIN_DEFAULT,
             priority_guard: true,
             main_thread: false,
+            migrating_fibers: false,
             stall_after: STALL_AFTER_DEFAULT,
             thread_name: Box::new(|index| format!("ramie-{index}")),
             on_worker_start: None,
@@ -137,6 +140,37 @@ impl Builder {
     /// the system only if it is the only worker.
     pub fn main_thread_worker(mut self, enabled: bool) -> Self {
         self.main_thread = enabled;
+        self
+    }
+
+    /// Lets any worker resume a job that has waited, not only the one that started it: what is ready is stolen like what
+    /// has not been started. Pinned jobs and [`run_main`](JobSystem::run_main) stay where they are. The
+    /// [priority guard](Self::priority_guard) has no effect, because a fiber that waits is on no worker.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the system exists, of every job that runs on it, and of everything that the job calls,
+    /// dependencies and the standard library included:
+    ///
+    /// 1. No value that is not [`Send`] lives across a wait: no `Rc`, no `RefCell` borrow that others on the old
+    ///    thread see, no guard of a lock that must be released by the thread that took it (`std::sync::MutexGuard`), no
+    ///    [`WorkerLocal`](crate::WorkerLocal) reference to something that is not `Sync`.
+    /// 2. No reference into a thread-local, and no pointer that was derived from its address, lives across a wait. That
+    ///    includes what the compiler keeps without being asked: it may compute the address of a
+    ///    thread-local once in a function and use it again after a call that waited, as if the thread could not have
+    ///    changed. So a function that waits, with all that is inlined into it, must not access the same
+    ///    thread-local before and after (put the accesses behind functions that are `#[inline(never)]`).
+    /// 3. Nothing that waits relies on the identity of its thread: thread ids, handles of the operating system bound to a
+    ///    thread, signal masks, the floating-point environment, runtimes that were entered.
+    ///
+    /// A wait is every function of ramie with a section *Suspends*, and [`join`](crate::join()), `scope` and parallel loops
+    /// are among them. Neither the compiler nor ramie can check any of this: closures are checked for `Send` when
+    /// they are spawned, their locals are not, and the compiler assumes that a thread does not change within a function
+    /// (rust-lang/unsafe-code-guidelines#602, llvm/llvm-project#98479). In the default, sticky mode none of it is
+    /// needed.
+    #[expect(unsafe_code, reason = "an opt-in whose obligations nobody checks")]
+    pub unsafe fn migrating_fibers(mut self) -> Self {
+        self.migrating_fibers = true;
         self
     }
 
@@ -252,6 +286,7 @@ impl Builder {
             spin: self.spin,
             priority_guard: self.priority_guard,
             main_thread: self.main_thread,
+            migrating_fibers: self.migrating_fibers,
             stall_after: self.stall_after,
             thread_name: self.thread_name,
             on_worker_start: self.on_worker_start,

@@ -643,7 +643,7 @@ impl<C: Consumer> Loop<'_, C> {
             if self.consumer.is_full() {
                 break;
             }
-            if self.worker.split_point(self.site) {
+            if self.worker.now().split_point(self.site) {
                 now = ticks();
             }
             let left = range.end - range.start;
@@ -670,7 +670,7 @@ impl<C: Consumer> Loop<'_, C> {
         let sleep = &self.worker.system().sleep;
         let hungry =
             sleep.anyone_searches() || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
-        hungry && self.worker.nothing_to_offer()
+        hungry && self.worker.now().nothing_to_offer()
     }
 
     #[inline(never)]
@@ -678,7 +678,7 @@ impl<C: Consumer> Loop<'_, C> {
         let middle = range.start + (range.end - range.start) / 2;
         let (consumer, grain, site) = (self.consumer, self.grain, self.site);
         join_here(
-            self.worker,
+            self.worker.now(),
             || self.run(range.start..middle, chunk),
             move || {
                 let worker = current::worker().expect("inside a job");
@@ -710,7 +710,7 @@ fn run_parts<C: Consumer>(
     let middle = range.start + (len as u128 * lower_parts as u128 / parts as u128) as usize;
     let (lower, upper) = join_here(
         worker,
-        || run_parts(worker, consumer, range.start..middle, lower_parts, site),
+        || run_parts(worker.now(), consumer, range.start..middle, lower_parts, site),
         || {
             let worker = current::worker().expect("inside a job");
             run_parts(worker, consumer, middle..range.end, parts - lower_parts, site)

@@ -151,7 +151,7 @@ impl Group {
                 self.raise_members(worker);
             }
             self.run_own_members(worker);
-            worker.flush_credit();
+            worker.now().flush_credit();
         }
         // Only the owner's share is left: nobody else knows the group any more.
         if self.word.count() == 1 {
@@ -190,12 +190,14 @@ impl Group {
     }
 
     fn run_own_members(&self, worker: &'static Worker) {
+        let mut worker = worker;
         while let Some(job) = worker.pop() {
             if !self.has_member(job) {
                 worker.push(job);
                 break;
             }
             worker.run_job(job);
+            worker = worker.now();
         }
         if std::thread::panicking() {
             // Nobody else runs on this thread meanwhile, so members below other jobs count too.

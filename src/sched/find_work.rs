@@ -73,7 +73,10 @@ impl Worker {
     #[inline]
     fn start(&self, job: JobRef, priority: Priority) -> Next {
         self.release_yielded();
-        Next::Job(job, priority)
+        match job.as_fiber() {
+            None => Next::Job(job, priority),
+            Some(fiber) => Next::Fiber(fiber),
+        }
     }
 
     #[inline]
@@ -198,8 +201,10 @@ impl Worker {
     }
 
     fn take_pinned(&self, priority: Priority) -> Option<JobRef> {
+        let node = self.pinned[priority as usize].pop()?;
+        self.binds_next.set(self.migrates());
         // SAFETY: the pinned queues hold jobs in their slots.
-        self.pinned[priority as usize].pop().map(|node| unsafe { JobPtr::from_node(node) }.into())
+        Some(unsafe { JobPtr::from_node(node) }.into())
     }
 
     /// Takes a few jobs from the injector: the oldest to run, the others for the own deque, so that
@@ -212,8 +217,8 @@ impl Worker {
         let mut batch = [const { None }; INJECTOR_BATCH];
         let mut count = 0;
         injector.take(INJECTOR_BATCH, |node| {
-            // SAFETY: the injector holds jobs in their slots.
-            let job: JobRef = unsafe { JobPtr::from_node(node) }.into();
+            // SAFETY: the injector holds jobs and fibers in their slots.
+            let job = unsafe { JobRef::from_injected(node) };
             if count < INJECTOR_BATCH {
                 batch[count] = Some(job);
                 count += 1;

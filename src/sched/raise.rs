@@ -83,8 +83,8 @@ impl Worker {
             self.push_at(job, priority);
         }
         self.system().injector(priority).take(usize::MAX, |node| {
-            // SAFETY: the injector holds jobs in their slots.
-            aside.extend(look(unsafe { JobPtr::from_node(node) }.into()));
+            // SAFETY: the injector holds jobs and fibers in their slots.
+            aside.extend(look(unsafe { JobRef::from_injected(node) }));
         });
         for (index, remote) in self.system().remotes.iter().enumerate() {
             if index == self.index() {

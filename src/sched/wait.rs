@@ -155,8 +155,9 @@ pub(crate) fn poll_at_limit(
     done: impl Fn() -> bool,
     run_own: impl Fn(&'static Worker) -> bool,
 ) {
-    let worker = current::worker().expect("only fibers have a limit");
+    let mut worker = current::worker().expect("only fibers have a limit");
     loop {
+        worker = worker.now();
         worker.flush_credit();
         if done() {
             return;

@@ -551,6 +551,7 @@ where
     } else if let Some(own) = own {
         let (fiber, site) = (own.current_fiber(), SiteRef::unnamed(site));
         let before = fiber.enter_job(site);
+        let _bound = current::bind_fiber();
         match catch_unwind(AssertUnwindSafe(&f)) {
             Ok(value) => *results[own.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(value),
             Err(payload) => group.take_panic(payload, core.index, site),

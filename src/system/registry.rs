@@ -3,6 +3,7 @@
 use super::core::SystemCore;
 use crate::error::{PanicKind, PanicReport, Payload, complain};
 use crate::job::header::SYSTEM_INDEX_MAX;
+use crate::sched::current;
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,6 +61,7 @@ pub(crate) fn count_finished_elsewhere(index: u32) {
 /// Hands a panic that nobody took to its system's `on_panic`, or prints it.
 #[cold]
 pub(crate) fn report_panic(index: u32, kind: PanicKind, site: SiteRef, payload: Payload) {
+    let _bound = current::bind_fiber();
     let core = find(index);
     let handler = core.as_ref().and_then(|core| core.config.on_panic.as_ref());
     let report = PanicReport::new(kind, site, &*payload);

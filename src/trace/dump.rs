@@ -52,12 +52,12 @@ pub struct FiberInfo {
 
 impl FiberInfo {
     fn of(fiber: &Fiber) -> Option<Self> {
-        let state = fiber.state();
+        let state = fiber.state.get();
         let site = fiber.site();
         let activity = match state {
             FiberState::Vacant | FiberState::Idle => return None,
             FiberState::Running => FiberActivity::Running,
-            FiberState::Suspending => FiberActivity::Waiting,
+            FiberState::Suspending | FiberState::Suspended => FiberActivity::Waiting,
             FiberState::Ready => FiberActivity::Ready,
         };
         // A fiber that runs no job looks for one.
