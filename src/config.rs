@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) priority_guard: bool,
     pub(crate) main_thread: bool,
     pub(crate) migrating_fibers: bool,
+    pub(crate) deterministic: Option<u64>,
     pub(crate) stall_after: Duration,
     pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
@@ -75,6 +76,7 @@ pub struct Builder {
     priority_guard: bool,
     main_thread: bool,
     migrating_fibers: bool,
+    deterministic: Option<u64>,
     stall_after: Duration,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     on_worker_start: Option<WorkerCallback>,
@@ -96,6 +98,7 @@ impl Builder {
             priority_guard: true,
             main_thread: false,
             migrating_fibers: false,
+            deterministic: None,
             stall_after: STALL_AFTER_DEFAULT,
             thread_name: Box::new(|index| format!("ramie-{index}")),
             on_worker_start: None,
@@ -140,6 +143,49 @@ impl Builder {
     /// the system only if it is the only worker.
     pub fn main_thread_worker(mut self, enabled: bool) -> Self {
         self.main_thread = enabled;
+        self
+    }
+
+    /// Makes the system deterministic, for tests: it has one worker, and every choice that the scheduler makes is drawn from
+    /// the seed. With the same seed the same program starts and resumes the same jobs in the same order, so a
+    /// failure can be replayed; other seeds try other orders.
+    ///
+    /// What the scheduler chooses: which job or fiber goes on, the more urgent ones first, but not always; whether
+    /// `join`, `scope`, `yield_if_urgent` and parallel loops give way to others; where loops split; and when time
+    /// limits pass: the clock of waits with a time limit stands still while anything can run (for all but a few
+    /// draws), and jumps to the next limit when nothing can, so nobody waits for real time.
+    ///
+    /// What it cannot make deterministic is what comes from outside: other threads that submit or signal, clocks
+    /// and random numbers that jobs read. Submit everything from inside one [`run`](JobSystem::run).
+    ///
+    /// The seed is in dumps and stall reports, and is printed on standard error when a job panics for the first time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// /// The order in which three jobs run.
+    /// fn order(seed: u64) -> Vec<u32> {
+    ///     let system = ramie::JobSystem::builder().deterministic(seed).build().unwrap();
+    ///     let order = Arc::new(Mutex::new(Vec::new()));
+    ///     system.run(|| {
+    ///         ramie::scope(|s| {
+    ///             for i in 0..3 {
+    ///                 let order = &order;
+    ///                 s.spawn(move || order.lock().unwrap().push(i));
+    ///             }
+    ///             ramie::yield_now();
+    ///         });
+    ///     });
+    ///     let order = order.lock().unwrap();
+    ///     order.clone()
+    /// }
+    /// assert_eq!(order(7), order(7));
+    /// assert!((0..100).any(|seed| order(seed) != order(7)));
+    /// ```
+    pub fn deterministic(mut self, seed: u64) -> Self {
+        self.deterministic = Some(seed);
         self
     }
 
@@ -260,7 +306,12 @@ impl Builder {
     }
 
     fn into_config(self) -> Result<Config, BuildError> {
-        let workers = self.workers.unwrap_or_else(|| crate::sys::usable_cpu_count().min(Self::WORKERS_MAX));
+        let default = if self.deterministic.is_some() { Some(1) } else { None };
+        if let (Some(workers @ 2..), Some(_)) = (self.workers, self.deterministic) {
+            return Err(BuildError::DeterministicWorkers { workers });
+        }
+        let workers =
+            self.workers.or(default).unwrap_or_else(|| crate::sys::usable_cpu_count().min(Self::WORKERS_MAX));
         if workers == 0 {
             return Err(BuildError::NoWorkers);
         }
@@ -287,6 +338,7 @@ impl Builder {
             priority_guard: self.priority_guard,
             main_thread: self.main_thread,
             migrating_fibers: self.migrating_fibers,
+            deterministic: self.deterministic,
             stall_after: self.stall_after,
             thread_name: self.thread_name,
             on_worker_start: self.on_worker_start,

@@ -72,6 +72,14 @@ pub enum BuildError {
         "this thread is already worker 0 of another job system: shut that down first, or build this one without `main_thread_worker`, or on another thread"
     )]
     MainThreadTaken,
+    /// `deterministic` with more than one worker.
+    #[error(
+        "a deterministic job system has 1 worker, not {workers}: leave out `workers`, or `deterministic`"
+    )]
+    DeterministicWorkers {
+        /// What was asked for.
+        workers: usize,
+    },
     /// Fewer fibers than workers.
     #[error(
         "max_fibers({max_fibers}) is less than the {workers} workers, each of which needs a fiber: raise it or lower `workers`"

@@ -647,6 +647,10 @@ impl<C: Consumer> Loop<'_, C> {
                 now = ticks();
             }
             let left = range.end - range.start;
+            let worker = self.worker.now();
+            if worker.is_seeded() {
+                chunk = self.grain.max(1 + worker.draw(left as u64) as usize);
+            }
             if left / 2 >= self.grain && self.somebody_is_hungry(now) {
                 let (lower, upper) = self.split(range, chunk);
                 return self.consumer.merge(self.consumer.merge(out, lower), upper);
@@ -667,7 +671,11 @@ impl<C: Consumer> Loop<'_, C> {
 
     #[inline]
     fn somebody_is_hungry(&self, now: u64) -> bool {
-        let sleep = &self.worker.system().sleep;
+        let worker = self.worker.now();
+        if worker.is_seeded() {
+            return worker.draw(2) == 0;
+        }
+        let sleep = &worker.system().sleep;
         let hungry =
             sleep.anyone_searches() || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
         hungry && self.worker.now().nothing_to_offer()

@@ -70,7 +70,8 @@ fn pinned_jobs_stay_where_they_are() {
     let _watch = watch("pinned_jobs_stay_where_they_are", 60);
     for workers in [1, 2, 3, 8] {
         let system = system(workers);
-        let churn: Vec<_> = (0..200).map(|_| system.spawn(|| (0..20).for_each(|_| ramie::yield_now()))).collect();
+        let churn: Vec<_> =
+            (0..200).map(|_| system.spawn(|| (0..20).for_each(|_| ramie::yield_now()))).collect();
         let pinned: Vec<_> = (0..100)
             .map(|i| {
                 let worker = i % workers;

@@ -188,6 +188,9 @@ where
         let before = fiber.enter_job(job.header().site());
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
+        if result.is_err() {
+            worker.system().print_seed();
+        }
         // SAFETY: as above; the closure is gone.
         unsafe { Self::finish(job, worker.now(), result) };
     }

@@ -92,6 +92,9 @@ impl Worker {
         if self.leave.is_watchful() && self.should_leave() {
             return Some(Next::Leave);
         }
+        if self.is_seeded() {
+            return Some(self.next_seeded());
+        }
         self.sort_pinned();
         let next = self.next_high();
         self.refresh_attention();
@@ -171,6 +174,9 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn fair_turn(&self) -> Option<Next> {
+        if self.is_seeded() {
+            return None;
+        }
         self.release_yielded();
         let tick = self.turn.get() / FAIR_EVERY;
         let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
@@ -263,7 +269,7 @@ impl Worker {
         None
     }
 
-    fn next_random(&self) -> u64 {
+    pub(super) fn next_random(&self) -> u64 {
         // Marsaglia's xorshift64.
         let mut x = self.random.get();
         x ^= x << 13;

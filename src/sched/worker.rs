@@ -23,6 +23,7 @@ use super::find_work::Next;
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
 use super::queue::Queue;
+use super::seeded::Seeded;
 use super::sleep::{self, Attention};
 use super::visit::Leave;
 use super::wait::{FiberLimit, WaitFor};
@@ -184,6 +185,7 @@ pub(crate) struct Worker {
     high_waiting: Cell<u32>,
     pub(super) guard: super::guard::Guard,
     pub(super) leave: Leave,
+    pub(super) seeded: Seeded,
     /// Idle fibers, linked by their nodes; the one that ran last is on top.
     pool: Cell<*mut Node>,
     /// What the next fiber out of the pool should do first.
@@ -245,6 +247,7 @@ impl Worker {
             high_waiting: Cell::new(0),
             guard: super::guard::Guard::default(),
             leave: Leave::default(),
+            seeded: Seeded::default(),
             pool: Cell::new(ptr::null_mut()),
             handoff: Cell::new(None),
             resume_next: Cell::new(ptr::null()),
@@ -285,6 +288,8 @@ impl Worker {
         self.exiting.set(false);
         self.turn.set(0);
         self.random.set(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95));
+        self.set_seed(self.system().config.deterministic);
+        self.refresh_attention();
         let tally = &self.remote.tally;
         for counter in [
             &tally.submitted,
@@ -662,8 +667,10 @@ impl Worker {
     /// Decides which word to attend to.
     pub(super) fn refresh_attention(&self) {
         let high = Priority::High as usize;
-        let urgent_here =
-            !self.ready[high].is_empty() || !self.pinned[high].is_empty() || self.leave.is_watchful();
+        let urgent_here = !self.ready[high].is_empty()
+            || !self.pinned[high].is_empty()
+            || self.leave.is_watchful()
+            || self.is_seeded();
         self.attention.set(if self.priority.get() == Priority::Normal && !urgent_here {
             self.system().sleep.attention()
         } else {
@@ -689,7 +696,10 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn give_way(&'static self, site: &'static Location<'static>) -> bool {
-        if std::thread::panicking() || !self.has_more_urgent_work() || self.reserve_spare().is_err() {
+        if std::thread::panicking() || !(self.has_more_urgent_work() || self.gives_way_by_seed()) {
+            return false;
+        }
+        if self.reserve_spare().is_err() {
             return false;
         }
         self.flush_credit();

@@ -21,6 +21,7 @@
 use super::main_thread::MainThread;
 use crate::config::Config;
 use crate::counter::Counter;
+use crate::error::complain;
 use crate::fiber::Fiber;
 use crate::fiber::stack::StackError;
 use crate::job::state::Outcome;
@@ -71,6 +72,8 @@ pub(crate) struct SystemCore {
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
     watchers: Mutex<Vec<Counter>>,
+    /// Whether the seed was printed, because a job has panicked.
+    seed_printed: AtomicU32,
     /// Set if worker 0 is the thread that built the system.
     pub(crate) main: Option<MainThread>,
     /// One per worker that has not left.
@@ -111,6 +114,7 @@ impl SystemCore {
             fiber_count_max: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(Vec::new()),
+            seed_printed: AtomicU32::new(0),
             main: config.main_thread.then(MainThread::new),
             present: Counter::new(count),
             this: this.clone(),
@@ -409,6 +413,17 @@ impl SystemCore {
         // What has been started goes on to its end.
         for fiber in fibers {
             self.inject_fiber(fiber);
+        }
+    }
+
+    /// A job has panicked: whoever tests with a seed wants to know it.
+    #[cold]
+    pub(crate) fn print_seed(&self) {
+        let Some(seed) = self.config.deterministic else { return };
+        if self.seed_printed.swap(1, Ordering::Relaxed) == 0 {
+            complain!(
+                "ramie: a job panicked in a deterministic system; to replay it: Builder::deterministic({seed})"
+            );
         }
     }
 

@@ -167,8 +167,9 @@ impl FiberDump {
     fn add_system(&mut self, core: &SystemCore) {
         let outstanding = core.submitted().saturating_sub(core.finished());
         let queued: usize = core.remotes.iter().map(|remote| remote.queued_count()).sum();
+        let seed = core.config.deterministic.map_or(String::new(), |seed| format!(", deterministic({seed})"));
         self.systems.push(format!(
-            "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}",
+            "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}{seed}",
             core.index,
             core.phase(),
             core.remotes.len(),
