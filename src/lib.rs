@@ -44,6 +44,8 @@ mod scope;
 #[cfg(not(loom))]
 mod system;
 #[cfg(not(loom))]
+mod topology;
+#[cfg(not(loom))]
 mod trace;
 
 #[cfg(not(loom))]
@@ -64,6 +66,7 @@ pub use crate::{
     sched::priority::Priority,
     scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
     system::{Drain, JobSystem, Report},
+    topology::{CpuId, Pinning},
     trace::{
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
