@@ -295,7 +295,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// With the panic of the function that names the threads.
+    /// With the panic of the function that names the threads. Also if the process has built 268,435,455 systems before.
     pub fn build(self) -> Result<JobSystem, BuildError> {
         JobSystem::build(self.into_config()?)
     }

@@ -47,6 +47,8 @@ mod system;
 mod topology;
 #[cfg(not(loom))]
 mod trace;
+#[cfg(not(loom))]
+mod worker_local;
 
 #[cfg(not(loom))]
 pub use crate::{
@@ -72,4 +74,5 @@ pub use crate::{
         stall::{StallKind, StallReport},
         stats::Stats,
     },
+    worker_local::WorkerLocal,
 };
