@@ -4,6 +4,7 @@ use crate::JobSystem;
 use crate::error::{BuildError, PanicKind, PanicReport, complain};
 use crate::fiber::stack::STACK_BYTES_MIN;
 use crate::sched::find_work::SPIN_DEFAULT;
+use crate::topology::{self, CpuId, Pinning};
 use crate::trace::site::SiteRef;
 use crate::trace::stall::StallReport;
 use std::fmt;
@@ -24,6 +25,10 @@ type StallCallback = Box<dyn Fn(&StallReport) + Send + Sync>;
 /// What a system was built with.
 pub(crate) struct Config {
     pub(crate) workers: usize,
+    /// The CPU that each worker is bound to, if it is.
+    pub(crate) placement: Vec<Option<CpuId>>,
+    /// Whether workers that cannot be bound go on without it.
+    pub(crate) pinning_best_effort: bool,
     pub(crate) stack_bytes: usize,
     pub(crate) max_fibers: usize,
     pub(crate) spin: Duration,
@@ -40,6 +45,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Whether a worker that cannot be bound to its CPU keeps the system from being built.
+    pub(crate) fn refuses_unpinned(&self) -> bool {
+        !self.pinning_best_effort && self.placement.iter().any(Option::is_some)
+    }
+
     /// Calls a worker's callback; a panic of it goes to `on_panic`.
     pub(crate) fn call(&self, callback: Option<&WorkerCallback>, worker: usize, system: u32) {
         if let Some(callback) = callback {
@@ -70,6 +80,8 @@ impl Config {
 #[must_use = "a builder builds a system when `build` is called"]
 pub struct Builder {
     workers: Option<usize>,
+    pinning: Pinning,
+    pinning_best_effort: bool,
     stack_bytes: usize,
     max_fibers: usize,
     spin: Duration,
@@ -92,6 +104,8 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             workers: None,
+            pinning: Pinning::None,
+            pinning_best_effort: false,
             stack_bytes: STACK_BYTES_DEFAULT,
             max_fibers: usize::MAX,
             spin: SPIN_DEFAULT,
@@ -220,6 +234,36 @@ impl Builder {
         self
     }
 
+    /// Binds each worker to one CPU; by default the operating system moves them as it likes.
+    ///
+    /// The building thread itself is never bound, because every thread that it starts would inherit its one CPU. With
+    /// [`main_thread_worker`](Self::main_thread_worker) a CPU is set aside for worker 0 all the same; whether that
+    /// thread is bound to it is up to the program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::{BuildError, CpuId, JobSystem, Pinning};
+    ///
+    /// let cpu = CpuId(u32::MAX);
+    /// let built = JobSystem::builder().workers(1).pinning(Pinning::Custom(vec![cpu])).build();
+    /// match built.expect_err("no machine has that many") {
+    ///     BuildError::CpuNotUsable { cpu: named, .. } => assert_eq!(named, cpu),
+    ///     other => println!("not on this operating system: {other}"),
+    /// }
+    /// ```
+    pub fn pinning(mut self, pinning: Pinning) -> Self {
+        self.pinning = pinning;
+        self
+    }
+
+    /// Leaves workers that cannot be bound to the CPU that [`pinning`](Self::pinning) gives them unpinned: those that have
+    /// none, whose CPU may not be used, or for whom the operating system refuses it. Otherwise each of these is an error.
+    pub fn pinning_best_effort(mut self) -> Self {
+        self.pinning_best_effort = true;
+        self
+    }
+
     /// The size in bytes of a fiber's stack: 16 KiB to 1 GiB, by default 256 KiB. This much address space
     /// is reserved for each fiber; only pages that were touched cost memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
@@ -291,7 +335,13 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names the setting that cannot work, or what the operating system refused.
+    /// [`BuildError`] names the setting that cannot work, or what the operating system refused. No thread is left
+    /// then; if it was a thread that could not be started or pinned, there may have been others that called
+    /// `on_worker_start` and `on_worker_stop`.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the function that names the threads. Also if the process has built 268,435,455 systems before.
     pub fn build(self) -> Result<JobSystem, BuildError> {
         JobSystem::build(self.into_config()?)
     }
@@ -330,8 +380,14 @@ impl Builder {
         }
         in_range("spin", self.spin, Duration::ZERO, SPIN_MAX)?;
         in_range("stall_after", self.stall_after, STALL_AFTER_MIN, STALL_AFTER_MAX)?;
+        let mut placement = topology::plan(&self.pinning, workers, self.pinning_best_effort)?;
+        if self.main_thread {
+            placement[0] = None;
+        }
         Ok(Config {
             workers,
+            placement,
+            pinning_best_effort: self.pinning_best_effort,
             stack_bytes: self.stack_bytes,
             max_fibers: self.max_fibers,
             spin: self.spin,
@@ -369,6 +425,8 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("workers", &self.workers)
+            .field("pinning", &self.pinning)
+            .field("pinning_best_effort", &self.pinning_best_effort)
             .field("stack_size", &self.stack_bytes)
             .field("max_fibers", &self.max_fibers)
             .field("spin", &self.spin)

@@ -13,13 +13,16 @@ static SYSTEMS: Mutex<Vec<(u32, Weak<SystemCore>)>> = Mutex::new(Vec::new());
 static NEXT_INDEX: AtomicU32 = AtomicU32::new(1);
 
 /// An index that no system in this process has had.
+///
+/// # Panics
+///
+/// When there is none left, then and ever after: a `WorkerLocal` must not take another system's workers for its own.
 pub(super) fn next_index() -> u32 {
-    let index = NEXT_INDEX.fetch_add(1, Ordering::Relaxed);
-    assert!(
-        index <= SYSTEM_INDEX_MAX,
-        "ramie: more than {SYSTEM_INDEX_MAX} job systems were built in this process"
-    );
-    index
+    let next = |index: u32| (index <= SYSTEM_INDEX_MAX).then_some(index + 1);
+    match NEXT_INDEX.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+        Ok(index) => index,
+        Err(_) => panic!("ramie: more than {SYSTEM_INDEX_MAX} job systems were built in this process"),
+    }
 }
 
 pub(super) fn register(core: &Arc<SystemCore>) {
