@@ -704,6 +704,8 @@ impl Worker {
         // SAFETY: the pool holds fibers in their slots.
         let fiber = unsafe { Fiber::from_node(node) };
         self.pool.set(fiber.node().link());
+        // What it ran last says nothing about what it will run.
+        fiber.set_priority(self.priority.get());
         Some(fiber)
     }
 
