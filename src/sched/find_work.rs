@@ -149,19 +149,17 @@ impl Worker {
 
     fn next_low(&self) -> Option<Next> {
         self.sort_pinned();
-        if let Some(job) = self.take_pinned(Priority::Low) {
-            return Some(self.start(job, Priority::Low));
+        let some = !self.ready[Priority::Low as usize].is_empty() || self.has_stealable(Priority::Low);
+        let free = some && self.holds_low_back().is_none();
+        if free {
+            if let Some(fiber) = self.take_ready(Priority::Low) {
+                return Some(Next::Fiber(fiber));
+            }
         }
-        if self.ready[Priority::Low as usize].is_empty() && !self.has_stealable(Priority::Low) {
-            return None;
-        }
-        if self.holds_low_back().is_some() {
-            return None;
-        }
-        if let Some(fiber) = self.take_ready(Priority::Low) {
-            return Some(Next::Fiber(fiber));
-        }
-        self.take_unpinned(Priority::Low).map(|job| self.start(job, Priority::Low))
+        // Pinned jobs are exempt from the guard.
+        let job = self.take_pinned(Priority::Low);
+        let job = job.or_else(|| if free { self.take_unpinned(Priority::Low) } else { None });
+        job.map(|job| self.start(job, Priority::Low))
     }
 
     /// A job that any worker may run.
@@ -298,7 +296,8 @@ impl Worker {
         let found = Priority::DESCENDING.into_iter().take_while(|&other| other > priority).any(|other| {
             !self.ready[other as usize].is_empty()
                 || !self.pinned[other as usize].is_empty()
-                || self.has_stealable(other)
+                || ((other != Priority::High || self.system().sleep.attention().high_is_queued())
+                    && self.has_stealable(other))
         });
         if !found && priority == Priority::Normal {
             let attention = self.system().sleep.attention();
@@ -379,7 +378,7 @@ impl Worker {
             yield_thread();
             return self.has_work(true);
         }
-        let low = self.holds_low_back().is_none();
+        let mut low = self.holds_low_back().is_none();
         let begin = Instant::now();
         let limit = core.config.spin;
         let mut looks = 0_u32;
@@ -394,6 +393,7 @@ impl Worker {
             if looks % 8 != 0 {
                 continue;
             }
+            low = low || self.holds_low_back().is_none();
             let elapsed = begin.elapsed();
             if elapsed >= limit && (elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
                 return false;
