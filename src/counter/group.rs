@@ -34,8 +34,8 @@ pub(crate) struct Group {
     abandoned: AtomicBool,
     /// The least priority that members were spawned with. Written by their spawners, read by whoever waits.
     least_priority: AtomicU8,
-    /// What members are raised to, because somebody more urgent waits for them. Written by who waits, read by
-    /// spawners.
+    /// The priority of whoever waits, which members get that are spawned from then on if theirs is lower. Written by
+    /// the one who waits, read by spawners.
     raised_to: AtomicU8,
 }
 
@@ -147,6 +147,8 @@ impl Group {
     pub(crate) fn wait(&self, kind: WaitKind, site: &'static Location<'static>) {
         let worker = current::worker().filter(|worker| worker.in_fiber());
         if let Some(worker) = worker {
+            // ORDERING: Relaxed: a member that is spawned by somebody who does not see this yet keeps its priority.
+            self.raised_to.store(worker.priority() as u8, Ordering::Relaxed);
             if self.least_priority() < worker.priority() {
                 self.raise_members(worker);
             }
@@ -175,14 +177,11 @@ impl Group {
         }
     }
 
-    /// Members that have not been started, and new ones, become as urgent as the one who waits.
+    /// Members that have not been started become as urgent as the one who waits.
     #[cold]
     #[inline(never)]
     fn raise_members(&self, worker: &'static Worker) {
-        let priority = worker.priority();
-        // ORDERING: Relaxed: a member that is spawned by somebody who does not see this yet keeps its priority.
-        self.raised_to.fetch_max(priority as u8, Ordering::Relaxed);
-        worker.raise_all(self.least_priority(), priority, |job| self.has_member(job));
+        worker.raise_all(self.least_priority(), worker.priority(), |job| self.has_member(job));
     }
 
     fn has_member(&self, job: JobRef) -> bool {
