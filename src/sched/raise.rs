@@ -82,7 +82,7 @@ impl Worker {
         for job in aside.drain(..).rev() {
             self.push_at(job, priority);
         }
-        self.system().injector(priority).take(usize::MAX, |node| {
+        self.system().injector(priority).take_all(|node| {
             // SAFETY: the injector holds jobs and fibers in their slots.
             aside.extend(look(unsafe { JobRef::from_injected(node) }));
         });

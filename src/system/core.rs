@@ -207,7 +207,7 @@ impl SystemCore {
     /// Moves a job that was injected to a higher priority, if it is still there.
     pub(crate) fn reinject(&self, wanted: JobPtr, from: Priority, to: Priority) {
         let mut taken = Vec::new();
-        self.injector(from).take(usize::MAX, |node| taken.push(node));
+        self.injector(from).take_all(|node| taken.push(node));
         for node in taken {
             // SAFETY: the injector holds jobs and fibers in their slots, which this thread owns once they are out.
             let entry = unsafe { JobRef::from_injected(node) };
