@@ -239,7 +239,7 @@ mod slot {
             Priority::from_bits(u32::from(self.priority.load(Ordering::Relaxed)))
         }
 
-        /// Called by the owner while the fiber runs.
+        /// Called by the owner while the fiber runs or is idle.
         pub(crate) fn set_priority(&self, priority: Priority) {
             self.priority.store(priority as u8, Ordering::Relaxed);
         }

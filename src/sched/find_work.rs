@@ -379,7 +379,7 @@ impl Worker {
             yield_thread();
             return self.has_work(true);
         }
-        let low = self.holds_low_back().is_none();
+        let mut low = self.holds_low_back().is_none();
         let begin = Instant::now();
         let limit = core.config.spin;
         let mut looks = 0_u32;
@@ -394,6 +394,7 @@ impl Worker {
             if looks % 8 != 0 {
                 continue;
             }
+            low = low || self.holds_low_back().is_none();
             let elapsed = begin.elapsed();
             if elapsed >= limit && (elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
                 return false;

@@ -753,6 +753,8 @@ impl Worker {
         let fiber = unsafe { Fiber::from_node(node) };
         self.pool.set(fiber.node().link());
         self.pool_count.set(self.pool_count.get() - 1);
+        // What it ran last says nothing about what it will run.
+        fiber.set_priority(self.priority.get());
         Some(fiber)
     }
 
