@@ -149,19 +149,17 @@ impl Worker {
 
     fn next_low(&self) -> Option<Next> {
         self.sort_pinned();
-        if let Some(job) = self.take_pinned(Priority::Low) {
-            return Some(self.start(job, Priority::Low));
+        let some = !self.ready[Priority::Low as usize].is_empty() || self.has_stealable(Priority::Low);
+        let free = some && self.holds_low_back().is_none();
+        if free {
+            if let Some(fiber) = self.take_ready(Priority::Low) {
+                return Some(Next::Fiber(fiber));
+            }
         }
-        if self.ready[Priority::Low as usize].is_empty() && !self.has_stealable(Priority::Low) {
-            return None;
-        }
-        if self.holds_low_back().is_some() {
-            return None;
-        }
-        if let Some(fiber) = self.take_ready(Priority::Low) {
-            return Some(Next::Fiber(fiber));
-        }
-        self.take_unpinned(Priority::Low).map(|job| self.start(job, Priority::Low))
+        // Pinned jobs are exempt from the guard.
+        let job = self.take_pinned(Priority::Low);
+        let job = job.or_else(|| if free { self.take_unpinned(Priority::Low) } else { None });
+        job.map(|job| self.start(job, Priority::Low))
     }
 
     /// A job that any worker may run.
