@@ -37,6 +37,9 @@ pub(crate) struct Group {
     /// The priority of whoever waits, which members get that are spawned from then on if theirs is lower. Written by
     /// the one who waits, read by spawners.
     raised_to: AtomicU8,
+    /// Whether members were spawned that are pinned, or held back by counters. Written by their spawners, read by
+    /// whoever waits.
+    has_bound: AtomicBool,
 }
 
 impl Group {
@@ -48,6 +51,7 @@ impl Group {
             abandoned: AtomicBool::new(false),
             least_priority: AtomicU8::new(Priority::High as u8),
             raised_to: AtomicU8::new(Priority::Low as u8),
+            has_bound: AtomicBool::new(false),
         }
     }
 
@@ -57,6 +61,7 @@ impl Group {
         self.abandoned.store(false, Ordering::Relaxed);
         self.least_priority.store(Priority::High as u8, Ordering::Relaxed);
         self.raised_to.store(Priority::Low as u8, Ordering::Relaxed);
+        self.has_bound.store(false, Ordering::Relaxed);
     }
 
     /// A member of this priority is being spawned.
@@ -65,6 +70,11 @@ impl Group {
         if self.least_priority.load(Ordering::Relaxed) > priority as u8 {
             self.least_priority.fetch_min(priority as u8, Ordering::Relaxed);
         }
+    }
+
+    /// A member is being spawned that is pinned, or held back by counters.
+    pub(crate) fn note_bound(&self) {
+        self.has_bound.store(true, Ordering::Relaxed);
     }
 
     fn least_priority(&self) -> Priority {
@@ -181,7 +191,11 @@ impl Group {
     #[cold]
     #[inline(never)]
     fn raise_members(&self, worker: &'static Worker) {
-        worker.raise_all(self.least_priority(), worker.priority(), |job| self.has_member(job));
+        let priority = worker.priority();
+        worker.raise_all(self.least_priority(), priority, |job| self.has_member(job));
+        if self.has_bound.load(Ordering::Relaxed) {
+            worker.raise_bound(self, priority);
+        }
     }
 
     fn has_member(&self, job: JobRef) -> bool {

@@ -40,7 +40,7 @@ use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,8 +89,9 @@ pub(crate) struct Remote {
     pub(crate) inbox: Inbox,
     /// Its system. Valid while the worker has a fiber that could be woken, or takes pinned jobs.
     core: AtomicPtr<SystemCore>,
-    /// Whether the owner should look again how urgent its pinned jobs are. Set by whoever raised one.
-    pub(super) raised_pinned: AtomicBool,
+    /// How often pinned jobs of this worker were raised since it has last looked how urgent they are. Raised by
+    /// whoever raises one, after the same number of urgent deliveries was announced; zeroed by the owner.
+    raised_pinned: AtomicU32,
     pub(crate) parker: Parker,
     pub(crate) tally: CachePadded<Tally>,
     /// The index of the worker's system, for dumps.
@@ -133,9 +134,12 @@ impl Remote {
         unsafe { &*self.core.load(Ordering::Relaxed) }
     }
 
-    /// A job pinned to this worker was raised.
-    pub(crate) fn look_at_pinned(&self) {
-        self.raised_pinned.store(true, Ordering::Release);
+    /// A job pinned to this worker was raised. Until the worker has looked, everybody's splits look closely. A worker
+    /// that may sleep must be unparked after this.
+    pub(crate) fn look_at_pinned(&self, system: &SystemCore) {
+        system.sleep.attention().add_deliveries(1);
+        // ORDERING: Release publishes the job's new priority, and the announcement, to `sort_pinned`.
+        self.raised_pinned.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -224,7 +228,7 @@ impl Worker {
                 deques: std::array::from_fn(|_| Deque::new()),
                 inbox: Inbox::new(),
                 core: AtomicPtr::new(ptr::null_mut()),
-                raised_pinned: AtomicBool::new(false),
+                raised_pinned: AtomicU32::new(0),
                 parker: Parker::new(),
                 tally: CachePadded::new(Tally::default()),
                 system: AtomicU32::new(0),
@@ -280,7 +284,7 @@ impl Worker {
         self.remote.core.store(core.cast_mut(), Ordering::Relaxed);
         self.remote.system.store(self.system().index, Ordering::Relaxed);
         self.remote.index.store(index as u32, Ordering::Relaxed);
-        self.remote.raised_pinned.store(false, Ordering::Relaxed);
+        self.remote.raised_pinned.store(0, Ordering::Relaxed);
         self.guard.reset();
         self.leave.reset();
         self.high_waiting.set(0);
@@ -923,6 +927,7 @@ impl Worker {
     /// As above: a job that only this worker may run.
     pub(crate) fn take_any_pinned(&self) -> Option<*mut Node> {
         self.poll_inbox();
+        self.sort_pinned();
         self.pinned.iter().find_map(Queue::pop)
     }
 
@@ -1207,10 +1212,14 @@ impl Worker {
     /// Somebody has raised a pinned job: puts each where it belongs now.
     #[cold]
     pub(super) fn sort_pinned(&self) {
-        // ORDERING: Acquire pairs with the Release in `look_at_pinned`.
-        if !self.remote.raised_pinned.swap(false, Ordering::Acquire) {
+        if self.remote.raised_pinned.load(Ordering::Relaxed) == 0 {
             return;
         }
+        // ORDERING: Acquire pairs with the Release in `look_at_pinned`.
+        let count = self.remote.raised_pinned.swap(0, Ordering::Acquire);
+        self.system().sleep.attention().took_deliveries(u64::from(count));
+        // It may just have been delivered.
+        self.poll_inbox();
         let all = Queue::new();
         for queue in self.pinned.iter().rev() {
             all.take_over(queue);

@@ -241,13 +241,24 @@ impl SystemCore {
     pub(crate) fn deliver(&self, worker: usize, job: JobPtr) {
         let header = job.header();
         let seen = header.state.snapshot();
-        let high = header.spawned_priority() == Priority::High;
-        self.remotes[worker].deliver(&header.node, &header.node, u64::from(high));
+        let spawned = header.spawned_priority();
+        self.remotes[worker].deliver(&header.node, &header.node, u64::from(spawned == Priority::High));
+        if header.priority() > spawned {
+            // It was announced as what it was spawned as. Should the block be another job's by now: no harm.
+            self.look_at_pinned(worker);
+        }
         self.after_delivery();
         // LIVENESS: as in `inject`.
         if !self.starts_jobs() {
             self.abandon_seen(job, seen);
         }
+    }
+
+    /// A job pinned to this worker was raised: has the worker look, wherever it is.
+    pub(crate) fn look_at_pinned(&self, worker: usize) {
+        let remote = self.remotes[worker];
+        remote.look_at_pinned(self);
+        remote.parker.unpark();
     }
 
     #[inline]
