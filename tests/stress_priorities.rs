@@ -172,7 +172,7 @@ fn add(sum: &AtomicU64, value: u64) {
 fn live(system: &JobSystem, node: &Node) -> u64 {
     let (worker, priority) = (ramie::current_worker(), mine());
     let value = node.value().wrapping_add(of_children(system, node));
-    assert_eq!(ramie::current_worker(), worker, "a job stays on its worker");
+    assert!(common::migrating() || ramie::current_worker() == worker, "a job stays on its worker");
     assert_eq!(mine(), priority, "a job that was started keeps its priority");
     value
 }
@@ -196,14 +196,13 @@ fn of_children(system: &JobSystem, node: &Node) -> u64 {
             joined(waiter.join())
         }
         Kind::Join => {
-            let (priority, worker) = (mine(), ramie::current_worker());
+            let priority = mine();
             let half = |node: &Node| {
                 assert_eq!(mine(), priority);
                 live(system, node)
             };
             let both =
                 catch_unwind(AssertUnwindSafe(|| ramie::join(|| half(&children[0]), || half(&children[1]))));
-            assert_eq!(ramie::current_worker(), worker);
             match both {
                 Ok((a, b)) => a.wrapping_add(b),
                 Err(payload) => PANICKED + planned_id(&*payload),
@@ -345,7 +344,7 @@ fn in_batch(system: &JobSystem, node: &Node, children: Vec<Node>) -> u64 {
 
 fn trees(workers: usize, count: usize, depth: u32, priority_guard: bool) {
     let seed = common::seed();
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(workers)
         .priority_guard(priority_guard)
         // A detached job's panic is planned and reported here.

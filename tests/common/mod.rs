@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod busy;
+
 use ramie::{Builder, JobSystem};
 use std::process::{Command, Output};
 use std::sync::Arc;

@@ -168,3 +168,39 @@ fn two_thieves_and_the_owner_take_each_item_once() {
         model.end();
     });
 }
+
+/// 3 threads, preemption bound 2: `Worker::raise_all`. Items are raised by being moved to a deque of another priority
+/// while their owner and a thief take them; each is taken once, from one deque or the other.
+#[test]
+fn an_item_that_is_raised_is_taken_once() {
+    explore(2, || {
+        let (low, high) = (Model::new(), Arc::new(Deque::new()));
+        low.push(1);
+        low.push(2);
+        let raiser = {
+            let (low, high) = (Arc::clone(&low), Arc::clone(&high));
+            thread::spawn(move || {
+                if let Steal::Item(item) = low.deque.steal() {
+                    // SAFETY: only this thread pushes onto and pops from `high` until it has ended.
+                    unsafe { high.push(item) };
+                }
+            })
+        };
+        let thief = {
+            let (low, high) = (Arc::clone(&low), Arc::clone(&high));
+            thread::spawn(move || {
+                if let Steal::Item(item) = high.steal() {
+                    low.taken(item);
+                }
+            })
+        };
+        low.pop();
+        raiser.join().unwrap();
+        thief.join().unwrap();
+        // SAFETY: its owner has ended.
+        while let Some(item) = unsafe { high.pop() } {
+            low.taken(item);
+        }
+        low.end();
+    });
+}
