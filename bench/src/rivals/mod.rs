@@ -74,6 +74,8 @@ rivals! {
     thread,
     corosensei,
     rayon,
+    tokio,
+    bevy_tasks,
     #[cfg(feature = "ramie")]
     ramie,
 }
