@@ -4,6 +4,7 @@ use crate::JobSystem;
 use crate::error::{BuildError, PanicKind, PanicReport, complain};
 use crate::fiber::stack::STACK_BYTES_MIN;
 use crate::sched::find_work::SPIN_DEFAULT;
+use crate::topology::{self, CpuId, Pinning};
 use crate::trace::site::SiteRef;
 use crate::trace::stall::StallReport;
 use std::fmt;
@@ -24,11 +25,17 @@ type StallCallback = Box<dyn Fn(&StallReport) + Send + Sync>;
 /// What a system was built with.
 pub(crate) struct Config {
     pub(crate) workers: usize,
+    /// The CPU that each worker is bound to, if it is.
+    pub(crate) placement: Vec<Option<CpuId>>,
+    /// Whether workers that cannot be bound go on without it.
+    pub(crate) pinning_best_effort: bool,
     pub(crate) stack_bytes: usize,
     pub(crate) max_fibers: usize,
     pub(crate) spin: Duration,
     pub(crate) priority_guard: bool,
     pub(crate) main_thread: bool,
+    pub(crate) migrating_fibers: bool,
+    pub(crate) deterministic: Option<u64>,
     pub(crate) stall_after: Duration,
     pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
@@ -38,6 +45,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Whether a worker that cannot be bound to its CPU keeps the system from being built.
+    pub(crate) fn refuses_unpinned(&self) -> bool {
+        !self.pinning_best_effort && self.placement.iter().any(Option::is_some)
+    }
+
     /// Calls a worker's callback; a panic of it goes to `on_panic`.
     pub(crate) fn call(&self, callback: Option<&WorkerCallback>, worker: usize, system: u32) {
         if let Some(callback) = callback {
@@ -68,11 +80,15 @@ impl Config {
 #[must_use = "a builder builds a system when `build` is called"]
 pub struct Builder {
     workers: Option<usize>,
+    pinning: Pinning,
+    pinning_best_effort: bool,
     stack_bytes: usize,
     max_fibers: usize,
     spin: Duration,
     priority_guard: bool,
     main_thread: bool,
+    migrating_fibers: bool,
+    deterministic: Option<u64>,
     stall_after: Duration,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     on_worker_start: Option<WorkerCallback>,
@@ -88,11 +104,15 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             workers: None,
+            pinning: Pinning::None,
+            pinning_best_effort: false,
             stack_bytes: STACK_BYTES_DEFAULT,
             max_fibers: usize::MAX,
             spin: SPIN_DEFAULT,
             priority_guard: true,
             main_thread: false,
+            migrating_fibers: false,
+            deterministic: None,
             stall_after: STALL_AFTER_DEFAULT,
             thread_name: Box::new(|index| format!("ramie-{index}")),
             on_worker_start: None,
@@ -137,6 +157,110 @@ impl Builder {
     /// the system only if it is the only worker.
     pub fn main_thread_worker(mut self, enabled: bool) -> Self {
         self.main_thread = enabled;
+        self
+    }
+
+    /// Makes the system deterministic, for tests: it has one worker, and every choice that the scheduler makes is drawn from
+    /// the seed. With the same seed the same program starts and resumes the same jobs in the same order, so a
+    /// failure can be replayed; other seeds try other orders.
+    ///
+    /// What the scheduler chooses: which job or fiber goes on, the more urgent ones first, but not always; whether
+    /// `join`, `scope`, `yield_if_urgent` and parallel loops give way to others; where loops split; and when time
+    /// limits pass: the clock of waits with a time limit stands still while anything can run (for all but a few
+    /// draws), and jumps to the next limit when nothing can, so nobody waits for real time.
+    ///
+    /// What it cannot make deterministic is what comes from outside: other threads that submit or signal, clocks
+    /// and random numbers that jobs read. Submit everything from inside one [`run`](JobSystem::run).
+    ///
+    /// The seed is in dumps and stall reports, and is printed on standard error when a job panics for the first time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// /// The order in which three jobs run.
+    /// fn order(seed: u64) -> Vec<u32> {
+    ///     let system = ramie::JobSystem::builder().deterministic(seed).build().unwrap();
+    ///     let order = Arc::new(Mutex::new(Vec::new()));
+    ///     system.run(|| {
+    ///         ramie::scope(|s| {
+    ///             for i in 0..3 {
+    ///                 let order = &order;
+    ///                 s.spawn(move || order.lock().unwrap().push(i));
+    ///             }
+    ///             ramie::yield_now();
+    ///         });
+    ///     });
+    ///     let order = order.lock().unwrap();
+    ///     order.clone()
+    /// }
+    /// assert_eq!(order(7), order(7));
+    /// assert!((0..100).any(|seed| order(seed) != order(7)));
+    /// ```
+    pub fn deterministic(mut self, seed: u64) -> Self {
+        self.deterministic = Some(seed);
+        self
+    }
+
+    /// Lets any worker resume a job that has waited, not only the one that started it: what is ready is stolen like what
+    /// has not been started. Pinned jobs and [`run_main`](JobSystem::run_main) stay where they are. The
+    /// [priority guard](Self::priority_guard) has no effect, because a fiber that waits is on no worker.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the system exists, of every job that runs on it, and of everything that the job calls,
+    /// dependencies and the standard library included:
+    ///
+    /// 1. No value that is not [`Send`] lives across a wait: no `Rc`, no `RefCell` borrow that others on the old
+    ///    thread see, no guard of a lock that must be released by the thread that took it (`std::sync::MutexGuard`), no
+    ///    [`WorkerLocal`](crate::WorkerLocal) reference to something that is not `Sync`.
+    /// 2. No reference into a thread-local, and no pointer that was derived from its address, lives across a wait. That
+    ///    includes what the compiler keeps without being asked: it may compute the address of a
+    ///    thread-local once in a function and use it again after a call that waited, as if the thread could not have
+    ///    changed. So a function that waits, with all that is inlined into it, must not access the same
+    ///    thread-local before and after (put the accesses behind functions that are `#[inline(never)]`).
+    /// 3. Nothing that waits relies on the identity of its thread: thread ids, handles of the operating system bound to a
+    ///    thread, signal masks, the floating-point environment, runtimes that were entered.
+    ///
+    /// A wait is every function of ramie with a section *Suspends*, and [`join`](crate::join()), `scope` and parallel loops
+    /// are among them. Neither the compiler nor ramie can check any of this: closures are checked for `Send` when
+    /// they are spawned, their locals are not, and the compiler assumes that a thread does not change within a function
+    /// (rust-lang/unsafe-code-guidelines#602, llvm/llvm-project#98479). In the default, sticky mode none of it is
+    /// needed.
+    #[expect(unsafe_code, reason = "an opt-in whose obligations nobody checks")]
+    pub unsafe fn migrating_fibers(mut self) -> Self {
+        self.migrating_fibers = true;
+        self
+    }
+
+    /// Binds each worker to one CPU; by default the operating system moves them as it likes.
+    ///
+    /// The building thread itself is never bound, because every thread that it starts would inherit its one CPU. With
+    /// [`main_thread_worker`](Self::main_thread_worker) a CPU is set aside for worker 0 all the same; whether that
+    /// thread is bound to it is up to the program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::{BuildError, CpuId, JobSystem, Pinning};
+    ///
+    /// let cpu = CpuId(u32::MAX);
+    /// let built = JobSystem::builder().workers(1).pinning(Pinning::Custom(vec![cpu])).build();
+    /// match built.expect_err("no machine has that many") {
+    ///     BuildError::CpuNotUsable { cpu: named, .. } => assert_eq!(named, cpu),
+    ///     other => println!("not on this operating system: {other}"),
+    /// }
+    /// ```
+    pub fn pinning(mut self, pinning: Pinning) -> Self {
+        self.pinning = pinning;
+        self
+    }
+
+    /// Leaves workers that cannot be bound to the CPU that [`pinning`](Self::pinning) gives them unpinned: those that have
+    /// none, whose CPU may not be used, or for whom the operating system refuses it. Otherwise each of these is an error.
+    pub fn pinning_best_effort(mut self) -> Self {
+        self.pinning_best_effort = true;
         self
     }
 
@@ -211,7 +335,13 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names the setting that cannot work, or what the operating system refused.
+    /// [`BuildError`] names the setting that cannot work, or what the operating system refused. No thread is left
+    /// then; if it was a thread that could not be started or pinned, there may have been others that called
+    /// `on_worker_start` and `on_worker_stop`.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the function that names the threads. Also if the process has built 268,435,455 systems before.
     pub fn build(self) -> Result<JobSystem, BuildError> {
         JobSystem::build(self.into_config()?)
     }
@@ -226,7 +356,12 @@ impl Builder {
     }
 
     fn into_config(self) -> Result<Config, BuildError> {
-        let workers = self.workers.unwrap_or_else(|| crate::sys::usable_cpu_count().min(Self::WORKERS_MAX));
+        let default = if self.deterministic.is_some() { Some(1) } else { None };
+        if let (Some(workers @ 2..), Some(_)) = (self.workers, self.deterministic) {
+            return Err(BuildError::DeterministicWorkers { workers });
+        }
+        let workers =
+            self.workers.or(default).unwrap_or_else(|| crate::sys::usable_cpu_count().min(Self::WORKERS_MAX));
         if workers == 0 {
             return Err(BuildError::NoWorkers);
         }
@@ -245,13 +380,21 @@ impl Builder {
         }
         in_range("spin", self.spin, Duration::ZERO, SPIN_MAX)?;
         in_range("stall_after", self.stall_after, STALL_AFTER_MIN, STALL_AFTER_MAX)?;
+        let mut placement = topology::plan(&self.pinning, workers, self.pinning_best_effort)?;
+        if self.main_thread {
+            placement[0] = None;
+        }
         Ok(Config {
             workers,
+            placement,
+            pinning_best_effort: self.pinning_best_effort,
             stack_bytes: self.stack_bytes,
             max_fibers: self.max_fibers,
             spin: self.spin,
             priority_guard: self.priority_guard,
             main_thread: self.main_thread,
+            migrating_fibers: self.migrating_fibers,
+            deterministic: self.deterministic,
             stall_after: self.stall_after,
             thread_name: self.thread_name,
             on_worker_start: self.on_worker_start,
@@ -282,6 +425,8 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("workers", &self.workers)
+            .field("pinning", &self.pinning)
+            .field("pinning_best_effort", &self.pinning_best_effort)
             .field("stack_size", &self.stack_bytes)
             .field("max_fibers", &self.max_fibers)
             .field("spin", &self.spin)

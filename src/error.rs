@@ -1,5 +1,6 @@
 //! Errors, and the report of a panic that no handle or scope took.
 
+use crate::topology::{CpuId, ranges};
 use crate::trace::site::SiteRef;
 use std::any::Any;
 use std::panic::Location;
@@ -72,6 +73,14 @@ pub enum BuildError {
         "this thread is already worker 0 of another job system: shut that down first, or build this one without `main_thread_worker`, or on another thread"
     )]
     MainThreadTaken,
+    /// `deterministic` with more than one worker.
+    #[error(
+        "a deterministic job system has 1 worker, not {workers}: leave out `workers`, or `deterministic`"
+    )]
+    DeterministicWorkers {
+        /// What was asked for.
+        workers: usize,
+    },
     /// Fewer fibers than workers.
     #[error(
         "max_fibers({max_fibers}) is less than the {workers} workers, each of which needs a fiber: raise it or lower `workers`"
@@ -109,6 +118,65 @@ pub enum BuildError {
     Thread {
         /// The worker's index.
         worker: usize,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// [`Pinning::Linear`](crate::Pinning::Linear) with more workers than CPUs that may be used.
+    #[error(
+        "`Pinning::Linear` needs a CPU for each of the {workers} workers, and the building thread may use {}: \
+         lower `workers`, widen its affinity mask, or leave the others unpinned with `pinning_best_effort`",
+        ranges(.usable)
+    )]
+    TooFewCpus {
+        /// The number of workers.
+        workers: usize,
+        /// The CPUs that the building thread may use, ascending.
+        usable: Vec<CpuId>,
+    },
+    /// [`Pinning::Custom`](crate::Pinning::Custom) with fewer CPUs than workers.
+    #[error(
+        "`Pinning::Custom` names {given} CPUs for {workers} workers: name one for each, lower `workers`, \
+         or leave the others unpinned with `pinning_best_effort`"
+    )]
+    PinningTooShort {
+        /// How many CPUs were given.
+        given: usize,
+        /// The number of workers.
+        workers: usize,
+    },
+    /// [`Pinning::Custom`](crate::Pinning::Custom) with a CPU that may not be used, or that the machine does not have.
+    #[error(
+        "CPU {cpu}, entry {index} of `Pinning::Custom`, is none of those that the building thread may use ({}): \
+         name one of these, widen the affinity mask, or leave that worker unpinned with `pinning_best_effort`",
+        ranges(.usable)
+    )]
+    CpuNotUsable {
+        /// The CPU that was given.
+        cpu: CpuId,
+        /// Where it stands in the list, counted from 0.
+        index: usize,
+        /// The CPUs that the building thread may use, ascending.
+        usable: Vec<CpuId>,
+    },
+    /// A [`Pinning`](crate::Pinning) where threads cannot be bound to CPUs, or where it is not told which may be used.
+    #[error(
+        "the CPUs that workers could be pinned to are not known: {source}; leave `pinning` out, \
+         or leave the workers unpinned with `pinning_best_effort`"
+    )]
+    PinningUnavailable {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system did not bind a worker's thread to its CPU.
+    #[error(
+        "worker {worker} could not be pinned to CPU {cpu}: {source}; name another CPU, leave `pinning` out, \
+         or leave that worker unpinned with `pinning_best_effort`"
+    )]
+    Pinning {
+        /// The worker's index.
+        worker: usize,
+        /// The CPU that it was to be bound to.
+        cpu: CpuId,
         /// What the operating system said.
         source: std::io::Error,
     },

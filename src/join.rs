@@ -76,8 +76,10 @@ where
     let guard = NoUnwind("join");
     worker.push_at_split(entry, site);
     let first = catch_unwind(AssertUnwindSafe(a));
-    // INVARIANT: fibers are sticky, so this is still the worker that `half` was pushed on. While the thread
-    // unwinds nobody else runs on it, so then the half is looked for below other jobs too.
+    // INVARIANT: this is still the worker that `half` was pushed on, unless fibers migrate; then the half lies where
+    // it can be stolen. While the thread unwinds nobody else runs on it, so then the half is looked for below
+    // other jobs too.
+    let worker = worker.now();
     let mine =
         worker.pop_exactly(entry) || (std::thread::panicking() && worker.dig(|job| job == entry).is_some());
     let result_b = if mine {

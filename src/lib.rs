@@ -44,7 +44,11 @@ mod scope;
 #[cfg(not(loom))]
 mod system;
 #[cfg(not(loom))]
+mod topology;
+#[cfg(not(loom))]
 mod trace;
+#[cfg(not(loom))]
+mod worker_local;
 
 #[cfg(not(loom))]
 pub use crate::{
@@ -64,9 +68,11 @@ pub use crate::{
     sched::priority::Priority,
     scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
     system::{Drain, JobSystem, Report},
+    topology::{CpuId, Pinning},
     trace::{
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
         stats::Stats,
     },
+    worker_local::WorkerLocal,
 };

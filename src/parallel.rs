@@ -643,10 +643,14 @@ impl<C: Consumer> Loop<'_, C> {
             if self.consumer.is_full() {
                 break;
             }
-            if self.worker.split_point(self.site) {
+            if self.worker.now().split_point(self.site) {
                 now = ticks();
             }
             let left = range.end - range.start;
+            let worker = self.worker.now();
+            if worker.is_seeded() {
+                chunk = self.grain.max(1 + worker.draw(left as u64) as usize);
+            }
             if left / 2 >= self.grain && self.somebody_is_hungry(now) {
                 let (lower, upper) = self.split(range, chunk);
                 return self.consumer.merge(self.consumer.merge(out, lower), upper);
@@ -667,10 +671,14 @@ impl<C: Consumer> Loop<'_, C> {
 
     #[inline]
     fn somebody_is_hungry(&self, now: u64) -> bool {
-        let sleep = &self.worker.system().sleep;
+        let worker = self.worker.now();
+        if worker.is_seeded() {
+            return worker.draw(2) == 0;
+        }
+        let sleep = &worker.system().sleep;
         let hungry =
             sleep.anyone_searches() || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
-        hungry && self.worker.nothing_to_offer()
+        hungry && self.worker.now().nothing_to_offer()
     }
 
     #[inline(never)]
@@ -678,7 +686,7 @@ impl<C: Consumer> Loop<'_, C> {
         let middle = range.start + (range.end - range.start) / 2;
         let (consumer, grain, site) = (self.consumer, self.grain, self.site);
         join_here(
-            self.worker,
+            self.worker.now(),
             || self.run(range.start..middle, chunk),
             move || {
                 let worker = current::worker().expect("inside a job");
@@ -710,7 +718,7 @@ fn run_parts<C: Consumer>(
     let middle = range.start + (len as u128 * lower_parts as u128 / parts as u128) as usize;
     let (lower, upper) = join_here(
         worker,
-        || run_parts(worker, consumer, range.start..middle, lower_parts, site),
+        || run_parts(worker.now(), consumer, range.start..middle, lower_parts, site),
         || {
             let worker = current::worker().expect("inside a job");
             run_parts(worker, consumer, middle..range.end, parts - lower_parts, site)

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Census, WORKERS, message, panic_of, soak, spin_until, system, watch};
-use ramie::{Counter, JobError, JobSystem};
+use ramie::{Counter, JobError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -289,7 +289,7 @@ fn a_refused_job_leaves_its_other_counters_as_they_were() {
 fn a_counter_that_was_signalled_by_hand_too_does_not_kill_the_worker() {
     let _watch = watch("signalled by hand", 20);
     for workers in [1, 2] {
-        let system = JobSystem::builder().workers(workers).on_panic(|_| ()).build().expect("a system");
+        let system = common::builder().workers(workers).on_panic(|_| ()).build().expect("a system");
         let counter = Counter::new(0);
         let theirs = counter.clone();
         let handle = system.job().counter(&counter).spawn(move || theirs.signal());
@@ -475,7 +475,7 @@ fn a_held_job_can_be_cancelled() {
 fn counters_are_signalled_however_a_job_ends() {
     let _watch = watch("however", 30);
     for workers in WORKERS {
-        let system = JobSystem::builder().workers(workers).on_panic(|_| ()).build().expect("a system");
+        let system = common::builder().workers(workers).on_panic(|_| ()).build().expect("a system");
         let done = Counter::new(0);
         system.job().counter(&done).detach(|| ());
         system.job().counter(&done).detach(|| common::planned(1));

@@ -53,7 +53,7 @@ macro_rules! aligned {
 aligned! { Align32 32 Align64 64 Align128 128 Align1024 1024 Align4096 4096 }
 
 fn quiet(workers: usize) -> JobSystem {
-    JobSystem::builder().workers(workers).on_panic(|_| ()).build().expect("a system")
+    common::builder().workers(workers).on_panic(|_| ()).build().expect("a system")
 }
 
 /// All the ways in which a job with a capture `C` and a result `R` can end.

@@ -13,7 +13,7 @@ use std::time::Duration;
 const WORKERS: [usize; 4] = [1, 2, 3, 8];
 
 fn system(workers: usize) -> JobSystem {
-    JobSystem::builder().workers(workers).main_thread_worker(true).build().unwrap()
+    common::builder().workers(workers).main_thread_worker(true).build().unwrap()
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn run_main_and_pump_refuse_other_threads() {
 fn a_thread_is_worker_0_of_one_system_at_a_time() {
     let _watch = watch("a_thread_is_worker_0_of_one_system_at_a_time", 60);
     let first = system(2);
-    let second = JobSystem::builder().workers(1).main_thread_worker(true).build();
+    let second = common::builder().workers(1).main_thread_worker(true).build();
     assert!(matches!(second, Err(ramie::BuildError::MainThreadTaken)));
     drop(first);
     assert_eq!(system(1).run(|| 1), 1);

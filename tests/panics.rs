@@ -14,7 +14,7 @@ type Heard = Arc<Mutex<Vec<(PanicKind, Option<&'static str>, i64)>>>;
 fn listening(workers: usize) -> (JobSystem, Heard) {
     let heard = Heard::default();
     let ours = Arc::clone(&heard);
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(workers)
         .on_panic(move |report| {
             let id = report.payload.downcast_ref::<common::Planned>().map_or(-1, |planned| planned.0 as i64);
@@ -122,7 +122,7 @@ fn the_report_says_where_the_job_was_spawned_and_the_message() {
     let _watch = watch("report", 20);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let ours = Arc::clone(&seen);
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(1)
         .on_panic(move |report| {
             let place = report.spawned_at.map(|at| (at.file().to_owned(), at.line()));
@@ -639,7 +639,7 @@ fn an_on_panic_callback_may_panic() {
     for workers in WORKERS {
         let calls = Arc::new(AtomicUsize::new(0));
         let ours = Arc::clone(&calls);
-        let system = JobSystem::builder()
+        let system = common::builder()
             .workers(workers)
             .on_panic(move |_| {
                 ours.fetch_add(1, Ordering::Relaxed);
@@ -661,7 +661,7 @@ fn worker_callbacks_may_panic() {
     let _watch = watch("callbacks", 30);
     let heard = Heard::default();
     let ours = Arc::clone(&heard);
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(2)
         .on_worker_start(|index| planned(index as u64))
         .on_worker_stop(|index| planned(10 + index as u64))
@@ -682,7 +682,7 @@ fn worker_callbacks_may_panic() {
 fn a_thread_name_callback_that_panics_harms_no_later_system() {
     let _watch = watch("thread_name", 30);
     for _ in 0..3 {
-        let builder = JobSystem::builder().workers(3).stack_size(16 * 1024);
+        let builder = common::builder().workers(3).stack_size(16 * 1024);
         let name = |index| if index == 2 { planned(2) } else { String::from("x") };
         assert_eq!(planned_id(&*panic_of(|| builder.thread_name(name).build())), 2);
     }
@@ -691,7 +691,7 @@ fn a_thread_name_callback_that_panics_harms_no_later_system() {
         let room = std::hint::black_box([n as u64; 128]);
         if n == 0 { room[5] } else { deep(n - 1) + room[7] }
     }
-    let system = JobSystem::builder().workers(3).stack_size(1024 * 1024).build().expect("a system");
+    let system = common::builder().workers(3).stack_size(1024 * 1024).build().expect("a system");
     assert_eq!(system.stats().fibers, 3);
     assert_eq!(system.run(|| deep(300)), (0..=300).sum());
 }

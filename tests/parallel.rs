@@ -3,7 +3,7 @@
 mod common;
 
 use common::{WORKERS, panic_of, planned, planned_id, system, watch};
-use ramie::{JobSystem, Partition};
+use ramie::Partition;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
@@ -301,7 +301,7 @@ fn a_long_loop_is_divided_while_workers_are_idle() {
 #[test]
 fn a_grain_is_never_split() {
     let _watch = watch("grain", 60);
-    let system = JobSystem::builder().workers(4).build().expect("a system");
+    let system = common::builder().workers(4).build().expect("a system");
     for partition in [Partition::Auto, Partition::Static(1000)] {
         // Each part of the reduction begins with the identity; a part is at least a grain long.
         let parts = AtomicUsize::new(0);

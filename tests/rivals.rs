@@ -3,7 +3,7 @@
 mod common;
 
 use common::{WORKERS, mix, planned, soak, spin_until, system, watch};
-use ramie::{Counter, Drain, FiberActivity, JobSystem};
+use ramie::{Counter, Drain, FiberActivity};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -180,7 +180,7 @@ fn rayon_1105_waiting_for_one_child_never_runs_another() {
 fn rayon_854_the_depth_of_a_stack_does_not_grow_with_stealing() {
     let _watch = watch("rayon#854", 60);
     for workers in WORKERS {
-        let system = JobSystem::builder().workers(workers).stack_size(64 * 1024).build().expect("a system");
+        let system = common::builder().workers(workers).stack_size(64 * 1024).build().expect("a system");
         let deepest = Arc::new(AtomicUsize::new(0));
         let jobs: Vec<_> = (0..5000_u64)
             .map(|i| {
@@ -218,7 +218,7 @@ fn ftl_72_a_counter_has_ten_thousand_waiters() {
     let _watch = watch("FTL#72", 120);
     for workers in WORKERS {
         // Small stacks, because each waiter has one.
-        let system = JobSystem::builder().workers(workers).stack_size(32 * 1024).build().expect("a system");
+        let system = common::builder().workers(workers).stack_size(32 * 1024).build().expect("a system");
         let (gate, registered, done) = (Counter::new(1), Counter::new(10_000), Counter::new(10_000));
         for _ in 0..10_000 {
             let (gate, registered, done) = (gate.clone(), registered.clone(), done.clone());
@@ -246,7 +246,7 @@ fn ftl_72_a_counter_has_ten_thousand_waiters() {
 #[test]
 fn ftl_the_pool_of_fibers_grows() {
     let _watch = watch("FTL pool", 60);
-    let system = JobSystem::builder().workers(2).stack_size(16 * 1024).build().expect("a system");
+    let system = common::builder().workers(2).stack_size(16 * 1024).build().expect("a system");
     let (gate, registered) = (Counter::new(1), Counter::new(3000));
     for _ in 0..3000 {
         let (gate, registered) = (gate.clone(), registered.clone());
@@ -483,7 +483,7 @@ fn a_batch_that_was_dropped_elsewhere_reports_while_its_spawner_is_busy() {
     let _watch = watch("batch dropped elsewhere", 20);
     let reported = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&reported);
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(2)
         .on_panic(move |_| heard.store(true, Ordering::SeqCst))
         .build()
@@ -559,7 +559,8 @@ fn ftl_74_suspended_fibers_can_be_seen() {
 fn may_109_a_fiber_stays_on_its_thread_whoever_wakes_it() {
     let _watch = watch("may#109", 60);
     for workers in WORKERS {
-        let systems = [system(workers), system(2)];
+        let sticky = |workers| common::sticky().workers(workers).build().expect("it can be built");
+        let systems = [sticky(workers), sticky(2)];
         let counters: Vec<Counter> = (0..200).map(|_| Counter::new(1)).collect();
         let waiters: Vec<_> = counters
             .iter()

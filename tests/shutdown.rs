@@ -132,7 +132,7 @@ fn abandon_drops_what_was_not_started_and_lets_the_rest_end() {
 fn a_deadline_that_passes_abandons() {
     let _watch = watch("deadline", 30);
     for workers in WORKERS {
-        let system = JobSystem::builder().workers(workers).on_stall(|_| ()).build().expect("a system");
+        let system = common::builder().workers(workers).on_stall(|_| ()).build().expect("a system");
         let (gate, begun) = (Counter::new(1), Counter::new(1));
         let (theirs, ready) = (gate.clone(), begun.clone());
         let handle = system.spawn(move || {
@@ -237,7 +237,7 @@ fn the_last_handle_may_be_dropped_inside_an_own_job() {
         for _ in 0..20 * soak() {
             let stopped = Counter::new(workers);
             let theirs = stopped.clone();
-            let system = JobSystem::builder()
+            let system = common::builder()
                 .workers(workers)
                 .on_worker_stop(move |_| theirs.signal())
                 .build()
@@ -309,7 +309,7 @@ fn the_last_handle_may_be_dropped_while_panicking() {
     let gate = Counter::new(1);
     let theirs = gate.clone();
     let payload = panic_of(|| {
-        let system = JobSystem::builder().workers(1).on_stall(|_| ()).build().expect("a system");
+        let system = common::builder().workers(1).on_stall(|_| ()).build().expect("a system");
         drop(system.spawn(move || theirs.wait()));
         planned(2)
     });
@@ -565,7 +565,7 @@ fn a_blocked_finish_is_reported_with_the_job_that_blocks_it() {
     let _watch = watch("blocked finish", 30);
     let (gate, reports) = (Counter::new(1), Arc::new(Mutex::new(Vec::new())));
     let (opened, heard) = (gate.clone(), Arc::clone(&reports));
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(2)
         .stall_after(Duration::from_millis(2))
         .on_stall(move |report| {
@@ -593,7 +593,7 @@ fn a_blocked_run_is_reported_as_suspected() {
     let gate = Counter::new(1);
     let (opened, heard) = (gate.clone(), Arc::new(Mutex::new(None)));
     let ours = Arc::clone(&heard);
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(2)
         .stall_after(Duration::from_millis(2))
         .on_stall(move |report| {
@@ -618,7 +618,7 @@ fn a_stall_callback_may_panic() {
     let gate = Counter::new(1);
     let opened = gate.clone();
     let calls = AtomicUsize::new(0);
-    let system = JobSystem::builder()
+    let system = common::builder()
         .workers(1)
         .stall_after(Duration::from_millis(1))
         .on_stall(move |_| {

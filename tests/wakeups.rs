@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A system whose workers go to sleep at once, or after a while.
 fn sleepy(workers: usize, spin: Duration) -> JobSystem {
-    JobSystem::builder().workers(workers).spin(spin).build().expect("a system")
+    common::builder().workers(workers).spin(spin).build().expect("a system")
 }
 
 const SPINS: [Duration; 3] = [Duration::ZERO, Duration::from_micros(1), Duration::from_micros(50)];

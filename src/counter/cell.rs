@@ -14,7 +14,7 @@ use crate::primitives::{AtomicUsize, Ordering, fence};
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::{current, wake};
 use std::panic::Location;
-use std::time::Instant;
+use std::time::Duration;
 
 static COUNTERS: Depot = Depot::new();
 
@@ -118,17 +118,17 @@ impl CounterCell {
         wait::wait(what, |node| self.word.link(node, slots::node))
     }
 
-    /// Waits until the count is at most `target`, or the deadline has come.
+    /// Waits until the count is at most `target`, or the time is over.
     pub(crate) fn wait_target(
         &self,
         target: usize,
-        deadline: Option<Instant>,
+        limit: Option<Duration>,
         site: &'static Location<'static>,
     ) -> Result<Result<(), TimedOut>, FiberLimit> {
         if self.word.count() <= target {
             return Ok(Ok(()));
         }
-        if deadline.is_some_and(|at| at <= Instant::now()) {
+        if limit == Some(Duration::ZERO) {
             return Ok(Err(TimedOut::new()));
         }
         let what = WaitFor { kind: WaitKind::CounterTarget, object: self.id(), site };
@@ -137,7 +137,7 @@ impl CounterCell {
         let mut entry = None;
         wait::wait_until(
             what,
-            deadline,
+            limit,
             |node, ticket| {
                 // SAFETY: the node is the waiter's own, in its slot.
                 let claim = unsafe { wait::claim_of(node.as_ptr()) };

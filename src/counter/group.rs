@@ -34,9 +34,12 @@ pub(crate) struct Group {
     abandoned: AtomicBool,
     /// The least priority that members were spawned with. Written by their spawners, read by whoever waits.
     least_priority: AtomicU8,
-    /// What members are raised to, because somebody more urgent waits for them. Written by who waits, read by
-    /// spawners.
+    /// The priority of whoever waits, which members get that are spawned from then on if theirs is lower. Written by
+    /// the one who waits, read by spawners.
     raised_to: AtomicU8,
+    /// Whether members were spawned that are pinned, or held back by counters. Written by their spawners, read by
+    /// whoever waits.
+    has_bound: AtomicBool,
 }
 
 impl Group {
@@ -48,6 +51,7 @@ impl Group {
             abandoned: AtomicBool::new(false),
             least_priority: AtomicU8::new(Priority::High as u8),
             raised_to: AtomicU8::new(Priority::Low as u8),
+            has_bound: AtomicBool::new(false),
         }
     }
 
@@ -57,6 +61,7 @@ impl Group {
         self.abandoned.store(false, Ordering::Relaxed);
         self.least_priority.store(Priority::High as u8, Ordering::Relaxed);
         self.raised_to.store(Priority::Low as u8, Ordering::Relaxed);
+        self.has_bound.store(false, Ordering::Relaxed);
     }
 
     /// A member of this priority is being spawned.
@@ -65,6 +70,11 @@ impl Group {
         if self.least_priority.load(Ordering::Relaxed) > priority as u8 {
             self.least_priority.fetch_min(priority as u8, Ordering::Relaxed);
         }
+    }
+
+    /// A member is being spawned that is pinned, or held back by counters.
+    pub(crate) fn note_bound(&self) {
+        self.has_bound.store(true, Ordering::Relaxed);
     }
 
     fn least_priority(&self) -> Priority {
@@ -147,11 +157,13 @@ impl Group {
     pub(crate) fn wait(&self, kind: WaitKind, site: &'static Location<'static>) {
         let worker = current::worker().filter(|worker| worker.in_fiber());
         if let Some(worker) = worker {
+            // ORDERING: Relaxed: a member that is spawned by somebody who does not see this yet keeps its priority.
+            self.raised_to.store(worker.priority() as u8, Ordering::Relaxed);
             if self.least_priority() < worker.priority() {
                 self.raise_members(worker);
             }
             self.run_own_members(worker);
-            worker.flush_credit();
+            worker.now().flush_credit();
         }
         // Only the owner's share is left: nobody else knows the group any more.
         if self.word.count() == 1 {
@@ -175,14 +187,15 @@ impl Group {
         }
     }
 
-    /// Members that have not been started, and new ones, become as urgent as the one who waits.
+    /// Members that have not been started become as urgent as the one who waits.
     #[cold]
     #[inline(never)]
     fn raise_members(&self, worker: &'static Worker) {
         let priority = worker.priority();
-        // ORDERING: Relaxed: a member that is spawned by somebody who does not see this yet keeps its priority.
-        self.raised_to.fetch_max(priority as u8, Ordering::Relaxed);
         worker.raise_all(self.least_priority(), priority, |job| self.has_member(job));
+        if self.has_bound.load(Ordering::Relaxed) {
+            worker.raise_bound(self, priority);
+        }
     }
 
     fn has_member(&self, job: JobRef) -> bool {
@@ -190,12 +203,14 @@ impl Group {
     }
 
     fn run_own_members(&self, worker: &'static Worker) {
+        let mut worker = worker;
         while let Some(job) = worker.pop() {
             if !self.has_member(job) {
                 worker.push(job);
                 break;
             }
             worker.run_job(job);
+            worker = worker.now();
         }
         if std::thread::panicking() {
             // Nobody else runs on this thread meanwhile, so members below other jobs count too.

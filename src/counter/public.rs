@@ -5,7 +5,7 @@ use super::word::COUNT_MAX;
 use crate::error::{TimedOut, fiber_limit};
 use std::fmt;
 use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Outstanding work: a number that jobs take down, and that fibers and threads wait for.
 ///
@@ -159,8 +159,7 @@ impl Counter {
     #[track_caller]
     pub fn wait_timeout(&self, limit: Duration) -> Result<(), TimedOut> {
         // A limit beyond what the clock can express is none.
-        let deadline = Instant::now().checked_add(limit);
-        match self.cell.wait_target(0, deadline, Location::caller()) {
+        match self.cell.wait_target(0, Some(limit), Location::caller()) {
             Ok(result) => result,
             Err(_) => fiber_limit("Counter::wait_timeout"),
         }

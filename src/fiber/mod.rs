@@ -1,36 +1,28 @@
 //! A fiber: a stack plus a saved context, and the words by which others know it.
 //!
-//! A fiber belongs to one worker from its creation to its end (sticky) and lives in a slot that is never given
-//! back, so that a late waker meets a generation that it does not know, never a stranger's memory.
-//!
-//! ```text
-//!            job found            waits                  woken
-//!     Idle ------------> Running ---------> Suspending ----------> Ready
-//!      ^                  ^   |                                      |
-//!      +------------------|---+ job ended                            |
-//!                         +-------------- resumed by its worker -----+
-//! ```
-//!
-//! In sticky mode nobody but the owner resumes a fiber, and the owner is busy until the switch is complete:
-//! a wake that comes while the fiber is Suspending just puts it into its owner's inbox. That is why
-//! the state is for people (dumps), no step of the protocol waits for it, and Suspending is
-//! not told apart from suspended. Which of several
-//! wakers may do that is decided by the [claim word](claim).
+//! In a system with sticky fibers, which is the default, a fiber belongs to one worker from its creation to its end.
+//! It lives in a slot that is never given back, so that a late waker meets a generation that it does not know, never a
+//! stranger's memory. Where it is says its [state](publish); which of several wakers may wake it is decided by the
+//! [claim word](claim).
 
 #![cfg_attr(not(loom), expect(unsafe_code, reason = "shares a slot between its owner and wakers"))]
 
 pub(crate) mod claim;
+pub(crate) mod publish;
 #[cfg(not(loom))]
 pub(crate) mod stack;
 #[cfg(not(loom))]
 pub(crate) mod switch;
 
 #[cfg(not(loom))]
-pub(crate) use slot::{Fiber, FiberState, WaitKind};
+pub(crate) use publish::FiberState;
+#[cfg(not(loom))]
+pub(crate) use slot::{Fiber, WaitKind};
 
 #[cfg(not(loom))]
 mod slot {
     use super::claim::Claim;
+    use super::publish::{FiberState, State};
     use super::stack::StackError;
     use super::switch::{Body, Context, Switch};
     use crate::memory::node::{Kind, Node};
@@ -54,16 +46,8 @@ mod slot {
     #[cfg(all(target_os = "linux", not(shuttle), not(feature = "sanitizer")))]
     const _: () = assert!(size_of::<Fiber>() == 128);
 
-    /// Where a fiber is; see the module's drawing.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[repr(u8)]
-    pub(crate) enum FiberState {
-        Vacant = 0,
-        Idle = 1,
-        Running = 2,
-        Suspending = 3,
-        Ready = 4,
-    }
+    /// See `Fiber::bound`.
+    const STICKY: u8 = u8::MAX;
 
     /// What a fiber waits for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,15 +85,19 @@ mod slot {
         node: Node,
         /// Which of several sources wakes this fiber.
         pub(crate) claim: Claim,
-        /// Written by the owner when the fiber is made, read by wakers.
+        /// The worker that it belongs to, or, if it migrates, that has resumed it last. Written by that worker, read
+        /// by wakers.
         owner: AtomicPtr<Remote>,
         /// The owner's alone; initialised from `start` to `retire`.
         context: UnsafeCell<MaybeUninit<Context>>,
         // What follows is written by the fiber's worker and read by dumps.
-        state: AtomicU8,
+        pub(crate) state: State,
         wait_kind: AtomicU8,
         /// The priority of its job; wakers read it too, while the fiber waits.
         priority: AtomicU8,
+        /// How many reasons there are for the fiber to resume on its owner only: one for each pinned job and each
+        /// callback that runs on it; or [`STICKY`], if the system's fibers are.
+        bound: AtomicU8,
         /// When it suspended, in ticks of [`TICK_NS`] of the process's clock, to within a few turns.
         since: AtomicU32,
         /// The id of the counter or job that is waited for; 0 for anything else.
@@ -131,9 +119,10 @@ mod slot {
                 claim: Claim::new(),
                 owner: AtomicPtr::new(ptr::null_mut()),
                 context: UnsafeCell::new(MaybeUninit::uninit()),
-                state: AtomicU8::new(FiberState::Vacant as u8),
+                state: State::new(),
                 wait_kind: AtomicU8::new(0),
                 priority: AtomicU8::new(Priority::Normal as u8),
+                bound: AtomicU8::new(0),
                 since: AtomicU32::new(0),
                 wait_object: AtomicU32::new(0),
                 wait_site: AtomicPtr::new(ptr::null_mut()),
@@ -159,7 +148,8 @@ mod slot {
         ) -> Result<&'static Self, StackError> {
             let context = Context::new(stack_bytes, body, worker)?;
             let fiber = worker.caches().fibers.alloc::<Fiber>();
-            fiber.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);
+            fiber.set_owner(worker);
+            fiber.bound.store(if worker.migrates() { 0 } else { STICKY }, Ordering::Relaxed);
             // SAFETY: the slot was free, so this thread is its only user.
             unsafe { (*fiber.context.get()).write(context) };
             fiber.set_state(FiberState::Idle);
@@ -212,19 +202,36 @@ mod slot {
             unsafe { &*self.owner.load(Ordering::Relaxed) }
         }
 
-        #[inline]
-        pub(crate) fn set_state(&self, state: FiberState) {
-            self.state.store(state as u8, Ordering::Relaxed);
+        /// The worker has taken over the fiber.
+        pub(crate) fn set_owner(&self, worker: &Worker) {
+            self.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);
         }
 
-        pub(crate) fn state(&self) -> FiberState {
-            match self.state.load(Ordering::Relaxed) {
-                1 => FiberState::Idle,
-                2 => FiberState::Running,
-                3 => FiberState::Suspending,
-                4 => FiberState::Ready,
-                _ => FiberState::Vacant,
-            }
+        /// Whether the fiber never migrates, whatever runs on it.
+        #[inline]
+        pub(crate) fn is_sticky(&self) -> bool {
+            self.bound.load(Ordering::Relaxed) == STICKY
+        }
+
+        /// Whether only its owner may resume the fiber.
+        #[inline]
+        pub(crate) fn is_bound(&self) -> bool {
+            self.bound.load(Ordering::Relaxed) != 0
+        }
+
+        /// Called while the fiber runs.
+        pub(crate) fn bind(&self) {
+            self.bound.store(self.bound.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+
+        /// Takes one [`bind`](Self::bind) back.
+        pub(crate) fn unbind(&self) {
+            self.bound.store(self.bound.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+
+        #[inline]
+        pub(crate) fn set_state(&self, state: FiberState) {
+            self.state.set(state);
         }
 
         #[inline]
@@ -232,7 +239,7 @@ mod slot {
             Priority::from_bits(u32::from(self.priority.load(Ordering::Relaxed)))
         }
 
-        /// Called by the owner while the fiber runs.
+        /// Called by the owner while the fiber runs or is idle.
         pub(crate) fn set_priority(&self, priority: Priority) {
             self.priority.store(priority as u8, Ordering::Relaxed);
         }

@@ -58,6 +58,7 @@ mod stackful {
         fn new(stack_bytes: usize, body: Body, worker: &'static Worker) -> Result<Self, StackError> {
             let stack = FiberStack::take(stack_bytes)?;
             let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+                let worker = worker.now();
                 worker.current_fiber().context().yielder.set(yielder);
                 body(worker);
             });

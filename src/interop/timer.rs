@@ -18,7 +18,6 @@ struct Pending {
     ticket: Ticket,
 }
 
-#[derive(Default)]
 struct Timers {
     pending: BTreeMap<Key, Pending>,
     next_number: u64,
@@ -60,26 +59,37 @@ impl Clock {
     }
 }
 
-fn clock() -> &'static Clock {
-    static CLOCK: OnceLock<&'static Clock> = OnceLock::new();
-    CLOCK.get_or_init(|| {
-        let clock: &'static Clock =
-            Box::leak(Box::new(Clock { timers: Mutex::default(), changed: Condvar::new() }));
-        std::thread::Builder::new()
-            .name("ramie-clock".into())
-            .spawn(move || clock.run())
-            .expect("ramie: no thread for the clock that waits with a time limit need");
-        clock
-    })
-}
+static CLOCK: Clock = Clock {
+    timers: Mutex::new(Timers { pending: BTreeMap::new(), next_number: 0 }),
+    changed: Condvar::new(),
+};
 
 /// Starts the clock's thread if there is none yet.
+///
+/// # Errors
+///
+/// If the operating system gives no thread. The next call tries again.
+pub(crate) fn try_start() -> std::io::Result<()> {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    if STARTED.get().is_some() {
+        return Ok(());
+    }
+    let _only = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if STARTED.get().is_none() {
+        std::thread::Builder::new().name("ramie-clock".into()).spawn(|| CLOCK.run())?;
+        STARTED.get_or_init(|| ());
+    }
+    Ok(())
+}
+
+/// As [`try_start`].
 ///
 /// # Panics
 ///
 /// If the operating system gives no thread.
 pub(crate) fn ensure_started() {
-    clock();
+    try_start().expect("ramie: no thread for the clock that waits with a time limit need");
 }
 
 /// A timer that has been started.
@@ -87,17 +97,17 @@ pub(crate) struct Timer {
     key: Key,
 }
 
-/// Wakes `fiber` at `deadline`, if nobody has used the ticket by then.
+/// Wakes `fiber` at `deadline`, if nobody has used the ticket by then. The caller has seen to it that the clock's
+/// thread runs.
 pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) -> Timer {
-    let clock = clock();
-    let mut timers = clock.lock();
+    let mut timers = CLOCK.lock();
     let key = (deadline, timers.next_number);
     timers.next_number += 1;
     timers.pending.insert(key, Pending { fiber, ticket });
     let is_first = timers.pending.first_key_value().is_some_and(|(first, _)| *first == key);
     drop(timers);
     if is_first {
-        clock.changed.notify_one();
+        CLOCK.changed.notify_one();
     }
     Timer { key }
 }
@@ -105,11 +115,11 @@ pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) ->
 impl Timer {
     /// Takes the timer back, if it has not fired.
     pub(crate) fn cancel(self) {
-        clock().lock().pending.remove(&self.key);
+        CLOCK.lock().pending.remove(&self.key);
     }
 }
 
 /// How many timers have been started and have neither fired nor been taken back.
 pub(crate) fn pending_count() -> usize {
-    clock().lock().pending.len()
+    CLOCK.lock().pending.len()
 }

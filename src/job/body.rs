@@ -188,8 +188,11 @@ where
         let before = fiber.enter_job(job.header().site());
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
+        if result.is_err() {
+            worker.system().print_seed();
+        }
         // SAFETY: as above; the closure is gone.
-        unsafe { Self::finish(job, worker, result) };
+        unsafe { Self::finish(job, worker.now(), result) };
     }
 
     unsafe fn discard(job: JobPtr, outcome: Outcome) {
@@ -336,6 +339,7 @@ where
 /// Drops a user's value; a panic in its destructor goes to `on_panic`.
 pub(crate) fn drop_guarded<T>(value: T, system: u32, site: SiteRef) {
     if std::mem::needs_drop::<T>() {
+        let _bound = current::bind_fiber();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
             crate::system::report_panic(system, PanicKind::Destructor, site, payload);
         }

@@ -213,6 +213,12 @@ impl<'system> JobSpec<'system> {
         }
         // Before anything else is counted, because this may panic.
         self.counters.add_one_each();
+        // SAFETY: the caller of `member_of` keeps the group.
+        if let Some(group) = unsafe { self.group.as_ref() } {
+            if self.pinned_to.is_some() || !self.after.is_empty() {
+                group.note_bound();
+            }
+        }
         let core = self.core;
         let worker = current::worker();
         match worker.filter(|worker| worker.in_fiber() && worker.belongs_to(core)) {

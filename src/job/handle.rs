@@ -220,6 +220,8 @@ impl<T> RawHandle<T> {
         let header = self.job.header();
         worker.flush_credit_but(header.group());
         let vtable = header.vtable().expect("a pending job has a vtable");
+        // A pinned job stays here also where fibers migrate.
+        let _bound = self.job.pinned_to().map(|_| current::bind_fiber());
         worker.at_priority(header.priority().max(worker.priority()), || {
             // SAFETY: claimed by the caller; the queue's entry is stale from now on.
             unsafe { (vtable.run)(self.job, worker) };

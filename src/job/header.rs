@@ -13,7 +13,8 @@ use super::body::Extras;
 use super::stack_job::StackJob;
 use super::state::{JobState, Outcome, Popped};
 use crate::counter::group::Group;
-use crate::memory::node::Node;
+use crate::fiber::Fiber;
+use crate::memory::node::{Kind, Node};
 use crate::sched::priority::Priority;
 use crate::sched::worker::Worker;
 use crate::system::core::SystemCore;
@@ -206,7 +207,7 @@ impl JobPtr {
             // SAFETY: the state says that nobody refers to the block.
             Popped::StaleFree => unsafe { super::storage::free(worker.caches(), self) },
         }
-        worker.count_finished();
+        worker.now().count_finished();
     }
 
     #[inline(always)]
@@ -224,13 +225,16 @@ impl JobPtr {
     }
 }
 
-/// What stands in a deque: a job in its block, or one half of a `join` on the stack of its waiter.
+/// What stands in a deque: a job in its block, one half of a `join` on the stack of its waiter, or, in a system whose
+/// fibers migrate, a fiber that is ready.
 ///
-/// The lowest bit tells them apart.
+/// The two lowest bits tell them apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct JobRef(NonNull<()>);
 
 const STACK_TAG: usize = 1;
+const FIBER_TAG: usize = 2;
+const TAGS: usize = STACK_TAG | FIBER_TAG;
 
 impl From<JobPtr> for JobRef {
     #[inline]
@@ -263,6 +267,38 @@ impl JobRef {
         JobRef(unsafe { NonNull::new_unchecked(raw) })
     }
 
+    /// An entry for a fiber that any worker may resume.
+    pub(crate) fn from_fiber(fiber: &'static Fiber) -> Self {
+        let tagged = fiber.node_ptr().cast::<()>().map_addr(|addr| addr | FIBER_TAG);
+        // SAFETY: setting a low bit of an aligned, non-null address keeps it non-null.
+        JobRef(unsafe { NonNull::new_unchecked(tagged) })
+    }
+
+    /// The entry for what was injected.
+    ///
+    /// # Safety
+    ///
+    /// `node` is the first field of a job or a fiber in its slot.
+    pub(crate) unsafe fn from_injected(node: *mut Node) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match (*node).kind() {
+                Kind::Fiber => Self::from_fiber(Fiber::from_node(node)),
+                _ => JobPtr::from_node(node).into(),
+            }
+        }
+    }
+
+    /// The fiber, if it is one.
+    #[inline]
+    pub(crate) fn as_fiber(self) -> Option<&'static Fiber> {
+        if self.0.as_ptr().addr() & FIBER_TAG == 0 {
+            return None;
+        }
+        // SAFETY: tagged by `from_fiber`.
+        Some(unsafe { Fiber::from_node(self.0.as_ptr().map_addr(|addr| addr & !TAGS).cast()) })
+    }
+
     #[inline]
     fn is_stack(self) -> bool {
         self.0.as_ptr().addr() & STACK_TAG != 0
@@ -271,7 +307,7 @@ impl JobRef {
     /// The job in a block, if it is one.
     #[inline]
     pub(crate) fn as_block(self) -> Option<JobPtr> {
-        if self.is_stack() { None } else { Some(JobPtr(self.0.cast())) }
+        if self.0.as_ptr().addr() & TAGS != 0 { None } else { Some(JobPtr(self.0.cast())) }
     }
 
     /// Runs an entry that was taken out of a queue.
@@ -281,6 +317,7 @@ impl JobRef {
     /// The caller owns the entry.
     #[inline(always)]
     pub(crate) unsafe fn run(self, worker: &'static Worker) {
+        debug_assert!(self.as_fiber().is_none(), "fibers are resumed, not run");
         if self.is_stack() {
             worker.flush_credit();
             let job = self.0.as_ptr().map_addr(|addr| addr & !STACK_TAG).cast::<StackJob>();

@@ -118,7 +118,7 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         // SAFETY: as above.
         unsafe { (*half.result.get()).write(result) };
         // What this job spawned into other groups must be known before its waiter goes on.
-        worker.flush_credit();
+        worker.now().flush_credit();
         // ORDERING: AcqRel: Release for the result, Acquire for the waiter's node. The last touch.
         let waiter = half.job.latch.swap(DONE, Ordering::AcqRel);
         wake::wake_id(waiter);

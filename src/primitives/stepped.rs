@@ -77,6 +77,7 @@ macro_rules! stepped {
     };
 }
 
+stepped!(AtomicU8[] u8,);
 stepped!(AtomicU32[] u32, fetch_add fetch_sub fetch_and fetch_or fetch_max);
 stepped!(AtomicU64[] u64, fetch_add fetch_sub fetch_and fetch_or fetch_max);
 stepped!(AtomicUsize[] usize, fetch_add fetch_sub fetch_and fetch_or fetch_max);

@@ -1,11 +1,13 @@
 //! The only thread-locals of the crate: which worker this thread is, and the free slots of other threads.
 //!
 //! The accessors are never inlined, so that no compiler keeps a thread-local's address across a suspension.
-//! Fibers are sticky, so the worker that they return stays right for as long as the job runs.
+//! Where fibers are sticky, the worker that they return stays right for as long as the job runs; where they migrate,
+//! `Worker::now` asks again after everything that may have suspended.
 
 #![expect(unsafe_code, reason = "turns the stored pointer into a reference")]
 
 use super::worker::Worker;
+use crate::fiber::Fiber;
 use crate::memory::slots::Caches;
 use std::cell::{Cell, OnceCell};
 use std::ptr;
@@ -40,6 +42,25 @@ pub(crate) fn enter(worker: &'static Worker) {
 #[inline(never)]
 pub(crate) fn leave() {
     WORKER.with(|current| current.set(ptr::null()));
+}
+
+/// Keeps the current fiber on its worker until it is dropped: for callbacks that may wait, below code that goes on to use
+/// that worker.
+#[must_use]
+pub(crate) struct BoundFiber(Option<&'static Fiber>);
+
+pub(crate) fn bind_fiber() -> BoundFiber {
+    let fiber = worker().filter(|worker| worker.migrates() && worker.in_fiber()).map(Worker::current_fiber);
+    fiber.inspect(|fiber| fiber.bind());
+    BoundFiber(fiber)
+}
+
+impl Drop for BoundFiber {
+    fn drop(&mut self) {
+        if let Some(fiber) = self.0 {
+            fiber.unbind();
+        }
+    }
 }
 
 /// Calls `f` with the free slots of this thread. `f` runs no user code.

@@ -73,7 +73,10 @@ impl Worker {
     #[inline]
     fn start(&self, job: JobRef, priority: Priority) -> Next {
         self.release_yielded();
-        Next::Job(job, priority)
+        match job.as_fiber() {
+            None => Next::Job(job, priority),
+            Some(fiber) => Next::Fiber(fiber),
+        }
     }
 
     #[inline]
@@ -88,6 +91,9 @@ impl Worker {
     fn next_urgent(&self) -> Option<Next> {
         if self.leave.is_watchful() && self.should_leave() {
             return Some(Next::Leave);
+        }
+        if self.is_seeded() {
+            return Some(self.next_seeded());
         }
         self.sort_pinned();
         let next = self.next_high();
@@ -143,19 +149,17 @@ impl Worker {
 
     fn next_low(&self) -> Option<Next> {
         self.sort_pinned();
-        if let Some(job) = self.take_pinned(Priority::Low) {
-            return Some(self.start(job, Priority::Low));
+        let some = !self.ready[Priority::Low as usize].is_empty() || self.has_stealable(Priority::Low);
+        let free = some && self.holds_low_back().is_none();
+        if free {
+            if let Some(fiber) = self.take_ready(Priority::Low) {
+                return Some(Next::Fiber(fiber));
+            }
         }
-        if self.ready[Priority::Low as usize].is_empty() && !self.has_stealable(Priority::Low) {
-            return None;
-        }
-        if self.holds_low_back().is_some() {
-            return None;
-        }
-        if let Some(fiber) = self.take_ready(Priority::Low) {
-            return Some(Next::Fiber(fiber));
-        }
-        self.take_unpinned(Priority::Low).map(|job| self.start(job, Priority::Low))
+        // Pinned jobs are exempt from the guard.
+        let job = self.take_pinned(Priority::Low);
+        let job = job.or_else(|| if free { self.take_unpinned(Priority::Low) } else { None });
+        job.map(|job| self.start(job, Priority::Low))
     }
 
     /// A job that any worker may run.
@@ -168,6 +172,9 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn fair_turn(&self) -> Option<Next> {
+        if self.is_seeded() {
+            return None;
+        }
         self.release_yielded();
         let tick = self.turn.get() / FAIR_EVERY;
         let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
@@ -198,8 +205,10 @@ impl Worker {
     }
 
     fn take_pinned(&self, priority: Priority) -> Option<JobRef> {
+        let node = self.pinned[priority as usize].pop()?;
+        self.binds_next.set(self.migrates());
         // SAFETY: the pinned queues hold jobs in their slots.
-        self.pinned[priority as usize].pop().map(|node| unsafe { JobPtr::from_node(node) }.into())
+        Some(unsafe { JobPtr::from_node(node) }.into())
     }
 
     /// Takes a few jobs from the injector: the oldest to run, the others for the own deque, so that
@@ -212,8 +221,8 @@ impl Worker {
         let mut batch = [const { None }; INJECTOR_BATCH];
         let mut count = 0;
         injector.take(INJECTOR_BATCH, |node| {
-            // SAFETY: the injector holds jobs in their slots.
-            let job: JobRef = unsafe { JobPtr::from_node(node) }.into();
+            // SAFETY: the injector holds jobs and fibers in their slots.
+            let job = unsafe { JobRef::from_injected(node) };
             if count < INJECTOR_BATCH {
                 batch[count] = Some(job);
                 count += 1;
@@ -258,7 +267,7 @@ impl Worker {
         None
     }
 
-    fn next_random(&self) -> u64 {
+    pub(super) fn next_random(&self) -> u64 {
         // Marsaglia's xorshift64.
         let mut x = self.random.get();
         x ^= x << 13;
@@ -287,7 +296,8 @@ impl Worker {
         let found = Priority::DESCENDING.into_iter().take_while(|&other| other > priority).any(|other| {
             !self.ready[other as usize].is_empty()
                 || !self.pinned[other as usize].is_empty()
-                || self.has_stealable(other)
+                || ((other != Priority::High || self.system().sleep.attention().high_is_queued())
+                    && self.has_stealable(other))
         });
         if !found && priority == Priority::Normal {
             let attention = self.system().sleep.attention();
@@ -368,7 +378,7 @@ impl Worker {
             yield_thread();
             return self.has_work(true);
         }
-        let low = self.holds_low_back().is_none();
+        let mut low = self.holds_low_back().is_none();
         let begin = Instant::now();
         let limit = core.config.spin;
         let mut looks = 0_u32;
@@ -383,6 +393,7 @@ impl Worker {
             if looks % 8 != 0 {
                 continue;
             }
+            low = low || self.holds_low_back().is_none();
             let elapsed = begin.elapsed();
             if elapsed >= limit && (elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
                 return false;

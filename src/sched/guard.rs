@@ -5,6 +5,7 @@
 //! [`HOLD_NS`] from when it has last done something: the guard delays, and never forbids. Work that is pinned, and
 //! the turns of fairness, are exempt.
 
+use super::priority::Priority;
 use super::worker::Worker;
 use std::cell::Cell;
 use std::time::Duration;
@@ -41,15 +42,20 @@ impl Worker {
     /// For how long the worker still holds Low work back; `None` if it does not.
     pub(super) fn holds_low_back(&self) -> Option<Duration> {
         // Time means nothing to a model checker.
-        if cfg!(shuttle)
-            || !self.has_high_waiting()
-            || !self.system().config.priority_guard
-            || self.guard.open.get()
-        {
+        if cfg!(shuttle) || !self.has_high_waiting() || !self.system().config.priority_guard {
             return None;
         }
-        let (now_ns, done) = (self.now_ns(), self.turns_done());
-        if self.guard.done.replace(done) != done {
+        let done = self.turns_done();
+        let idle = self.guard.done.replace(done) == done;
+        if !idle && self.priority() > Priority::Low {
+            // What it did last was more urgent; it has had that priority before, or `close` would have been called.
+            self.guard.close();
+        }
+        if self.guard.open.get() {
+            return None;
+        }
+        let now_ns = self.now_ns();
+        if !idle {
             self.guard.since_ns.set(now_ns);
         }
         match (self.guard.since_ns.get() + HOLD_NS).checked_sub(now_ns) {

@@ -82,6 +82,13 @@ impl Injector {
         }
     }
 
+    /// Takes all jobs that are there, the backlog and what came after it, and calls `f` with each, oldest first.
+    pub(crate) fn take_all(&self, mut f: impl FnMut(*mut Node)) {
+        for _ in 0..2 {
+            self.take(usize::MAX, &mut f);
+        }
+    }
+
     /// A list, oldest first, that belongs to the caller.
     fn swap_out(&self) -> *mut Node {
         if !self.backlog.load(Ordering::Relaxed).is_null() {

@@ -18,6 +18,8 @@ pub(crate) mod queue;
 #[cfg(not(loom))]
 pub(crate) mod raise;
 #[cfg(not(loom))]
+pub(crate) mod seeded;
+#[cfg(not(loom))]
 pub(crate) mod visit;
 #[cfg(not(loom))]
 pub(crate) mod wait;

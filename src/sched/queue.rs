@@ -70,6 +70,32 @@ impl Queue {
         Some(head)
     }
 
+    /// How many nodes there are, counted one by one.
+    pub(crate) fn count(&self) -> usize {
+        let mut count = 0;
+        let mut node = self.head.get();
+        while !node.is_null() {
+            count += 1;
+            // SAFETY: nodes in the queue live in slots, for ever.
+            node = unsafe { &*node }.link();
+        }
+        count
+    }
+
+    /// Takes the node that has `n` before it.
+    pub(crate) fn take_nth(&self, n: usize) -> Option<*mut Node> {
+        let before = Queue::new();
+        for _ in 0..n {
+            let node = self.pop()?;
+            // SAFETY: it was just taken out of this queue.
+            unsafe { before.append(node, node) };
+        }
+        let taken = self.pop();
+        before.take_over(self);
+        self.take_over(&before);
+        taken
+    }
+
     /// Moves everything from `other` to the end.
     pub(crate) fn take_over(&self, other: &Queue) {
         if !other.is_empty() {

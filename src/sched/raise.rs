@@ -13,11 +13,13 @@ use super::deque::Steal;
 use super::priority::Priority;
 use super::queue::Queue;
 use super::worker::Worker;
-use crate::job::{JobPtr, JobRef};
+use crate::counter::group::Group;
+use crate::job::{JobPtr, JobRef, storage};
 use crate::primitives::spin_loop;
+use std::ptr;
 
 impl Worker {
-    /// Raises every job that has not been started, has at least the priority `least`, and is `wanted`.
+    /// Raises every job that any worker could take, has at least the priority `least`, and is `wanted`.
     #[cold]
     pub(crate) fn raise_all(&self, least: Priority, to: Priority, wanted: impl Fn(JobRef) -> bool) {
         for from in Priority::DESCENDING.into_iter().filter(|&from| least <= from && from < to) {
@@ -30,11 +32,20 @@ impl Worker {
                 }
             });
         }
-        for remote in &self.system().remotes {
-            remote.look_at_pinned();
-        }
-        // Has all workers look.
-        self.system().sleep.attention().note_high();
+    }
+
+    /// Raises those members of `group` that only one worker may run, and those that are held back by counters, by
+    /// looking at every block there is.
+    #[cold]
+    pub(crate) fn raise_bound(&self, group: *const Group, to: Priority) {
+        let core = self.system();
+        storage::for_each_block(|job| {
+            let header = job.header();
+            if header.system() == core.index && ptr::eq(header.group(), group) {
+                header.raise(to);
+            }
+        });
+        (0..core.remotes.len()).for_each(|worker| core.look_at_pinned(worker));
     }
 
     /// Fetches a job from wherever any worker could take it, or from among the own pinned ones.
@@ -82,9 +93,9 @@ impl Worker {
         for job in aside.drain(..).rev() {
             self.push_at(job, priority);
         }
-        self.system().injector(priority).take(usize::MAX, |node| {
-            // SAFETY: the injector holds jobs in their slots.
-            aside.extend(look(unsafe { JobPtr::from_node(node) }.into()));
+        self.system().injector(priority).take_all(|node| {
+            // SAFETY: the injector holds jobs and fibers in their slots.
+            aside.extend(look(unsafe { JobRef::from_injected(node) }));
         });
         for (index, remote) in self.system().remotes.iter().enumerate() {
             if index == self.index() {
@@ -118,12 +129,7 @@ pub(crate) fn raise_to_mine(job: JobPtr) {
         return;
     }
     crate::system::with_system(header.system(), |core| match job.pinned_to() {
-        Some(index) => {
-            core.remotes[index].look_at_pinned();
-            // Has that worker look, wherever it is.
-            core.sleep.attention().note_high();
-            core.remotes[index].parker.unpark();
-        }
+        Some(index) => core.look_at_pinned(index),
         // Another system's, where this thread has no deque to move it to.
         None => core.reinject(job, before, worker.priority()),
     });

@@ -19,7 +19,8 @@ use crossbeam_utils::CachePadded;
 /// - *High*: unpinned High work may be queued. Set by pushers; cleared by a worker that has found none, who then looks
 ///   once more, so it is never clear for good while there is some.
 /// - *fences*: pushers need a full fence, because `membarrier(2)` is not to be had. Never changes.
-/// - *urgent deliveries*: High fibers and pinned High jobs in inboxes whose owners have not taken them in yet.
+/// - *urgent deliveries*: High fibers and pinned High jobs in inboxes whose owners have not taken them in yet, and
+///   raised pinned jobs whose workers have not looked at them yet.
 pub(crate) struct Attention(AtomicU64);
 
 const SLEEPER: u64 = 1;

@@ -155,8 +155,9 @@ pub(crate) fn poll_at_limit(
     done: impl Fn() -> bool,
     run_own: impl Fn(&'static Worker) -> bool,
 ) {
-    let worker = current::worker().expect("only fibers have a limit");
+    let mut worker = current::worker().expect("only fibers have a limit");
     loop {
+        worker = worker.now();
         worker.flush_credit();
         if done() {
             return;
@@ -220,14 +221,18 @@ pub(crate) fn block_watchfully(
 /// the wait `settle` is called with the reason and takes the registration back.
 pub(crate) fn wait_until(
     what: WaitFor,
-    deadline: Option<Instant>,
+    limit: Option<Duration>,
     register: impl FnOnce(&'static Node, Ticket) -> bool,
     settle: impl FnOnce(Reason),
 ) -> Result<(), FiberLimit> {
+    // A time that the clock cannot express is never reached.
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     match current::worker() {
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
             worker.reserve_spare()?;
             worker.flush_credit();
+            let seeded_limit = limit.filter(|_| worker.is_seeded());
+            let deadline = deadline.filter(|_| seeded_limit.is_none());
             if deadline.is_some() {
                 // Nothing may fail between registering and suspending.
                 crate::interop::timer::ensure_started();
@@ -237,10 +242,15 @@ pub(crate) fn wait_until(
             let ticket = fiber.claim.arm();
             if register(fiber.node(), ticket) {
                 let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
+                let seeded = seeded_limit.map(|limit| worker.start_seeded_timer(limit, fiber, ticket));
                 worker.suspend_waiting();
                 let reason = fiber.claim.finish();
                 if let Some(timer) = timer {
                     timer.cancel();
+                }
+                if let Some(timer) = seeded {
+                    // A seeded system has one worker.
+                    worker.cancel_seeded_timer(timer);
                 }
                 fiber.set_state(FiberState::Running);
                 settle(reason);

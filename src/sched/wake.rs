@@ -61,12 +61,35 @@ pub(crate) fn wake_one(node: *mut Node) {
 fn wake_fiber(worker: Option<&Worker>, node: *mut Node) {
     // SAFETY: the caller has looked at the kind.
     let fiber = unsafe { Fiber::from_node(node) };
+    if !fiber.is_sticky() {
+        return wake_migrating(worker, fiber);
+    }
     let owner = fiber.owner();
     fiber.set_state(FiberState::Ready);
     match worker {
         Some(worker) if ptr::eq(worker.remote(), owner) => worker.make_ready(fiber.priority(), node, node),
         // SAFETY: a slot's node.
         _ => unsafe { owner.deliver(&*node, &*node, u64::from(fiber.priority() == Priority::High)) },
+    }
+}
+
+/// Wakes a fiber of a system whose fibers migrate.
+#[cold]
+fn wake_migrating(worker: Option<&Worker>, fiber: &'static Fiber) {
+    // SAFETY: the fiber to wake is this thread's, and keeps its system until it is published, which is below.
+    let core = unsafe { fiber.owner().core() };
+    match worker.filter(|worker| worker.belongs_to(core)) {
+        Some(worker) => {
+            if fiber.state.woken() {
+                worker.publish(fiber);
+            }
+        }
+        None => {
+            let core = core.shared();
+            if fiber.state.woken() {
+                core.publish(fiber);
+            }
+        }
     }
 }
 
@@ -112,6 +135,11 @@ fn wake_many(head: *mut Node) {
         }
         // SAFETY: the kind was just looked at.
         let fiber = unsafe { Fiber::from_node(node) };
+        if !fiber.is_sticky() {
+            wake_migrating(worker, fiber);
+            node = next;
+            continue;
+        }
         let owner = fiber.owner();
         fiber.set_state(FiberState::Ready);
         if worker.is_some_and(|worker| ptr::eq(worker.remote(), owner)) {

@@ -23,6 +23,7 @@ use super::find_work::Next;
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
 use super::queue::Queue;
+use super::seeded::Seeded;
 use super::sleep::{self, Attention};
 use super::visit::Leave;
 use super::wait::{FiberLimit, WaitFor};
@@ -31,7 +32,7 @@ use crate::fiber::switch::Switch;
 use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
-use crate::memory::slots::Caches;
+use crate::memory::slots::{self, Caches};
 use crate::primitives::{light_fence, spin_loop};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
@@ -39,7 +40,7 @@ use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ use std::time::{Duration, Instant};
 const CREDIT_BATCH: u32 = 128;
 /// How long a fiber that waits at the limit of fibers sleeps between two looks.
 const LIMIT_POLL: Duration = Duration::from_micros(200);
+/// Idle fibers that a worker keeps for itself where fibers migrate.
+const POOL_MAX: usize = 64;
 /// Suspensions between two readings of the clock for the ages in dumps.
 const CLOCK_EVERY: u32 = 32;
 
@@ -84,10 +87,11 @@ pub(crate) struct Remote {
     /// One for each priority.
     deques: [Deque; priority::COUNT],
     pub(crate) inbox: Inbox,
-    /// Its system's. Valid while the worker has a fiber that could be woken, or takes pinned jobs.
-    attention: AtomicPtr<Attention>,
-    /// Whether the owner should look again how urgent its pinned jobs are. Set by whoever raised one.
-    pub(super) raised_pinned: AtomicBool,
+    /// Its system. Valid while the worker has a fiber that could be woken, or takes pinned jobs.
+    core: AtomicPtr<SystemCore>,
+    /// How often pinned jobs of this worker were raised since it has last looked how urgent they are. Raised by
+    /// whoever raises one, after the same number of urgent deliveries was announced; zeroed by the owner.
+    raised_pinned: AtomicU32,
     pub(crate) parker: Parker,
     pub(crate) tally: CachePadded<Tally>,
     /// The index of the worker's system, for dumps.
@@ -113,16 +117,29 @@ impl Remote {
         if high_count > 0 {
             // Before the push: afterwards the system may be gone.
             // SAFETY: what is delivered keeps the worker's thread, and so the system, until it is taken in.
-            unsafe { &*self.attention.load(Ordering::Relaxed) }.add_deliveries(high_count);
+            unsafe { self.core() }.sleep.attention().add_deliveries(high_count);
         }
         if self.inbox.push_chain(first, last) {
             self.parker.unpark();
         }
     }
 
-    /// A job pinned to this worker was raised.
-    pub(crate) fn look_at_pinned(&self) {
-        self.raised_pinned.store(true, Ordering::Release);
+    /// The worker's system.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns something that keeps the system: a fiber to wake, or a job to deliver.
+    pub(crate) unsafe fn core(&self) -> &SystemCore {
+        // SAFETY: promised by the caller; set by `join_system` before there was anything to own.
+        unsafe { &*self.core.load(Ordering::Relaxed) }
+    }
+
+    /// A job pinned to this worker was raised. Until the worker has looked, everybody's splits look closely. A worker
+    /// that may sleep must be unparked after this.
+    pub(crate) fn look_at_pinned(&self, system: &SystemCore) {
+        system.sleep.attention().add_deliveries(1);
+        // ORDERING: Release publishes the job's new priority, and the announcement, to `sort_pinned`.
+        self.raised_pinned.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -145,6 +162,12 @@ pub(crate) struct Worker {
     /// Set while the worker belongs to a system.
     system: Cell<*const SystemCore>,
     index: Cell<usize>,
+    /// Whether the system's fibers may be resumed by any of its workers.
+    migrates: Cell<bool>,
+    /// The next job is pinned, so its fiber must not migrate.
+    pub(super) binds_next: Cell<bool>,
+    /// Idle fibers in the pool; counted only if fibers migrate.
+    pool_count: Cell<usize>,
     /// The fiber that runs; null on the root.
     current: Cell<*const Fiber>,
     /// The priority of the job that runs; always that of the current fiber.
@@ -166,6 +189,7 @@ pub(crate) struct Worker {
     high_waiting: Cell<u32>,
     pub(super) guard: super::guard::Guard,
     pub(super) leave: Leave,
+    pub(super) seeded: Seeded,
     /// Idle fibers, linked by their nodes; the one that ran last is on top.
     pool: Cell<*mut Node>,
     /// What the next fiber out of the pool should do first.
@@ -203,8 +227,8 @@ impl Worker {
             remote: Remote {
                 deques: std::array::from_fn(|_| Deque::new()),
                 inbox: Inbox::new(),
-                attention: AtomicPtr::new(ptr::null_mut()),
-                raised_pinned: AtomicBool::new(false),
+                core: AtomicPtr::new(ptr::null_mut()),
+                raised_pinned: AtomicU32::new(0),
                 parker: Parker::new(),
                 tally: CachePadded::new(Tally::default()),
                 system: AtomicU32::new(0),
@@ -213,6 +237,9 @@ impl Worker {
             caches: Caches::default(),
             system: Cell::new(ptr::null()),
             index: Cell::new(0),
+            migrates: Cell::new(false),
+            binds_next: Cell::new(false),
+            pool_count: Cell::new(0),
             current: Cell::new(ptr::null()),
             priority: Cell::new(Priority::Normal),
             deque_now: Cell::new(ptr::null()),
@@ -224,6 +251,7 @@ impl Worker {
             high_waiting: Cell::new(0),
             guard: super::guard::Guard::default(),
             leave: Leave::default(),
+            seeded: Seeded::default(),
             pool: Cell::new(ptr::null_mut()),
             handoff: Cell::new(None),
             resume_next: Cell::new(ptr::null()),
@@ -252,11 +280,11 @@ impl Worker {
     ) -> Result<(), crate::fiber::stack::StackError> {
         self.system.set(core);
         self.index.set(index);
+        self.migrates.set(self.system().config.migrating_fibers);
+        self.remote.core.store(core.cast_mut(), Ordering::Relaxed);
         self.remote.system.store(self.system().index, Ordering::Relaxed);
         self.remote.index.store(index as u32, Ordering::Relaxed);
-        let attention = ptr::from_ref(self.system().sleep.attention());
-        self.remote.attention.store(attention.cast_mut(), Ordering::Relaxed);
-        self.remote.raised_pinned.store(false, Ordering::Relaxed);
+        self.remote.raised_pinned.store(0, Ordering::Relaxed);
         self.guard.reset();
         self.leave.reset();
         self.high_waiting.set(0);
@@ -264,6 +292,8 @@ impl Worker {
         self.exiting.set(false);
         self.turn.set(0);
         self.random.set(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95));
+        self.set_seed(self.system().config.deterministic);
+        self.refresh_attention();
         let tally = &self.remote.tally;
         for counter in [
             &tally.submitted,
@@ -336,6 +366,19 @@ impl Worker {
     #[inline]
     pub(crate) fn belongs_to(&self, core: &SystemCore) -> bool {
         ptr::eq(self.system.get(), core)
+    }
+
+    /// Whether the system's fibers may be resumed by any of its workers.
+    #[inline]
+    pub(crate) fn migrates(&self) -> bool {
+        self.migrates.get()
+    }
+
+    /// The worker that the calling fiber runs on now. To be asked after anything that may have suspended, such as code
+    /// of users: where fibers migrate it may be another one.
+    #[inline]
+    pub(crate) fn now(&'static self) -> &'static Worker {
+        if self.migrates.get() { super::current::worker().expect("a fiber runs on a worker") } else { self }
     }
 
     #[inline]
@@ -628,8 +671,10 @@ impl Worker {
     /// Decides which word to attend to.
     pub(super) fn refresh_attention(&self) {
         let high = Priority::High as usize;
-        let urgent_here =
-            !self.ready[high].is_empty() || !self.pinned[high].is_empty() || self.leave.is_watchful();
+        let urgent_here = !self.ready[high].is_empty()
+            || !self.pinned[high].is_empty()
+            || self.leave.is_watchful()
+            || self.is_seeded();
         self.attention.set(if self.priority.get() == Priority::Normal && !urgent_here {
             self.system().sleep.attention()
         } else {
@@ -642,7 +687,7 @@ impl Worker {
         let before = self.priority.get();
         self.set_priority(priority);
         let result = f();
-        self.set_priority(before);
+        self.now().set_priority(before);
         result
     }
 
@@ -655,7 +700,10 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn give_way(&'static self, site: &'static Location<'static>) -> bool {
-        if std::thread::panicking() || !self.has_more_urgent_work() || self.reserve_spare().is_err() {
+        if std::thread::panicking() || !(self.has_more_urgent_work() || self.gives_way_by_seed()) {
+            return false;
+        }
+        if self.reserve_spare().is_err() {
             return false;
         }
         self.flush_credit();
@@ -677,6 +725,9 @@ impl Worker {
     /// Makes a fiber and puts it into the pool.
     #[cold]
     fn add_fiber(&'static self) -> Result<(), crate::fiber::stack::StackError> {
+        if self.migrates.get() && self.take_shared_fibers() {
+            return Ok(());
+        }
         self.system().fiber_begins()?;
         match Fiber::start(self, self.system().config.stack_bytes, Self::fiber_body) {
             Ok(fiber) => {
@@ -691,6 +742,7 @@ impl Worker {
     }
 
     fn put_idle_fiber(&self, fiber: &'static Fiber) {
+        self.pool_count.set(self.pool_count.get() + 1);
         fiber.set_state(FiberState::Idle);
         fiber.node().set_link(self.pool.get());
         self.pool.set(fiber.node_ptr());
@@ -704,6 +756,9 @@ impl Worker {
         // SAFETY: the pool holds fibers in their slots.
         let fiber = unsafe { Fiber::from_node(node) };
         self.pool.set(fiber.node().link());
+        self.pool_count.set(self.pool_count.get() - 1);
+        // What it ran last says nothing about what it will run.
+        fiber.set_priority(self.priority.get());
         Some(fiber)
     }
 
@@ -721,7 +776,7 @@ impl Worker {
     /// work back.
     #[inline(always)]
     pub(crate) fn suspend_waiting(&self) {
-        let high = self.priority.get() == Priority::High;
+        let high = self.priority.get() == Priority::High && !self.migrates.get();
         if high {
             self.high_waiting.set(self.high_waiting.get() + 1);
         }
@@ -752,7 +807,7 @@ impl Worker {
 
     /// Lets the worker's other fibers go on although no fiber is left that could take jobs; see
     /// `wait::poll_at_limit`. Sleeps for a moment if none can.
-    pub(crate) fn yield_at_limit(&self, what: WaitFor) {
+    pub(crate) fn yield_at_limit(&'static self, what: WaitFor) {
         self.flush_credit();
         let fiber = self.current_fiber();
         fiber.set_wait(what.kind, what.object, what.site, self.coarse_now_ns());
@@ -761,9 +816,10 @@ impl Worker {
         self.tell_of_all_work();
         self.suspend();
         fiber.set_state(FiberState::Running);
-        if self.nothing_ready() && self.inbox_try_park() {
-            self.remote.parker.park_timeout(LIMIT_POLL);
-            self.remote.inbox.leave_parked();
+        let worker = self.now();
+        if worker.nothing_ready() && worker.inbox_try_park() {
+            worker.remote.parker.park_timeout(LIMIT_POLL);
+            worker.remote.inbox.leave_parked();
         }
     }
 
@@ -802,8 +858,13 @@ impl Worker {
 
     /// Idle fibers see that the worker exits, and end.
     pub(crate) fn end_fibers(&'static self) {
-        while let Some(fiber) = self.take_idle_fiber() {
-            self.run_fiber(fiber);
+        loop {
+            while let Some(fiber) = self.take_idle_fiber() {
+                self.run_fiber(fiber);
+            }
+            if !(self.migrates.get() && self.take_shared_fibers()) {
+                return;
+            }
         }
     }
 
@@ -815,19 +876,58 @@ impl Worker {
     /// For whoever owns a worker whose thread will never come back: how many jobs it has started and not ended.
     pub(crate) fn take_left_count(&self) -> u64 {
         self.poll_inbox();
+        if self.migrates.get() {
+            return self.give_fibers_away();
+        }
         let tally = &self.remote.tally;
         tally.started.load(Ordering::Relaxed) - tally.finished.load(Ordering::Relaxed)
     }
 
+    /// As above, where fibers migrate: those that may are published, and the others counted.
+    fn give_fibers_away(&self) -> u64 {
+        self.release_yielded();
+        for queue in &self.ready {
+            let bound = Queue::new();
+            while let Some(node) = queue.pop() {
+                // SAFETY: the queue holds fibers in their slots, which the caller owns once they are out.
+                unsafe {
+                    let fiber = Fiber::from_node(node);
+                    if fiber.is_bound() {
+                        bound.append(node, node);
+                    } else {
+                        self.system().publish(fiber);
+                    }
+                }
+            }
+            queue.take_over(&bound);
+        }
+        let mut count = 0;
+        slots::for_each::<Fiber>(|fiber| {
+            let waits = matches!(
+                fiber.state.get(),
+                FiberState::Suspending | FiberState::Suspended | FiberState::Ready
+            );
+            count += u64::from(waits && fiber.is_bound() && ptr::eq(fiber.owner(), &self.remote));
+        });
+        count
+    }
+
     /// As above, for a worker that has no job left: ends its fibers, all of which are idle.
     pub(crate) fn end_from_afar(&'static self) {
+        let before = super::current::worker();
         self.exiting.set(true);
+        super::current::enter(self);
         self.end_fibers();
+        match before {
+            Some(worker) => super::current::enter(worker),
+            None => super::current::leave(),
+        }
     }
 
     /// As above: a job that only this worker may run.
     pub(crate) fn take_any_pinned(&self) -> Option<*mut Node> {
         self.poll_inbox();
+        self.sort_pinned();
         self.pinned.iter().find_map(Queue::pop)
     }
 
@@ -852,12 +952,29 @@ impl Worker {
         if fiber.priority() != self.priority.get() {
             self.adopt_priority(fiber.priority());
         }
+        if self.migrates.get() {
+            fiber.set_owner(self);
+        }
         fiber.set_state(FiberState::Running);
         let ended = fiber.context().resume();
         self.current.set(ptr::null());
         if ended {
             fiber.retire(self);
             self.system().fiber_ended();
+        } else if self.migrates.get() && fiber.state.switched() {
+            self.publish(fiber);
+        }
+    }
+
+    /// Makes a fiber that was woken available to all workers, or to its owner, if it is bound.
+    #[cold]
+    pub(crate) fn publish(&self, fiber: &'static Fiber) {
+        if !fiber.is_bound() {
+            self.push_at(JobRef::from_fiber(fiber), fiber.priority());
+        } else if ptr::eq(fiber.owner(), &self.remote) {
+            self.make_ready(fiber.priority(), fiber.node_ptr(), fiber.node_ptr());
+        } else {
+            self.system().publish(fiber);
         }
     }
 
@@ -933,7 +1050,20 @@ impl Worker {
 
     /// What runs on every fiber.
     fn fiber_body(worker: &'static Worker) {
-        worker.job_loop();
+        let mut worker = worker;
+        while !worker.exiting.get() {
+            worker.job_loop();
+            worker = worker.now();
+        }
+    }
+
+    /// Runs a job where fibers migrate: afterwards this fiber may be on another worker, whose loop goes on.
+    #[cold]
+    #[inline(never)]
+    fn run_and_go_on(&'static self, job: JobRef) {
+        let bound = self.binds_next.take().then(super::current::bind_fiber);
+        self.run_job(job);
+        drop(bound);
     }
 
     /// PERF: inlined down to the call of the job's function, see `wait::wait`.
@@ -951,16 +1081,23 @@ impl Worker {
                 Next::Job(job, priority) => {
                     self.end_search();
                     self.set_priority(priority);
+                    if self.migrates.get() {
+                        return self.run_and_go_on(job);
+                    }
                     self.run_job(job);
                 }
                 Next::Fiber(fiber) => {
                     self.end_search();
                     self.resume_next.set(fiber);
                     self.go_idle();
+                    if self.migrates.get() {
+                        // Another worker may have taken this fiber out of the pool.
+                        return;
+                    }
                 }
-                Next::Nothing if self.leave.when_idle() => self.leave_visit(),
+                Next::Nothing if self.leave.when_idle() => return self.leave_visit(),
                 Next::Nothing => self.idle(),
-                Next::Leave => self.leave_visit(),
+                Next::Leave => return self.leave_visit(),
                 Next::Exit => {
                     self.end_search();
                     self.exiting.set(true);
@@ -982,7 +1119,34 @@ impl Worker {
     fn go_idle(&self) {
         self.flush_credit();
         self.put_idle_fiber(self.current_fiber());
+        if self.migrates.get() && self.pool_count.get() > POOL_MAX {
+            self.share_idle_fibers();
+        }
         self.switch_to_root();
+    }
+
+    /// Where fibers migrate they become idle on other workers than those that need them: gives half of the pool to all.
+    /// The current fiber, on top, stays: it has not switched yet.
+    #[cold]
+    fn share_idle_fibers(&self) {
+        let top = self.take_idle_fiber().expect("the current fiber is on top");
+        let mut shared = crate::primitives::lock(&self.system().idle_fibers);
+        for _ in 0..POOL_MAX / 2 {
+            shared.extend(self.take_idle_fiber());
+        }
+        drop(shared);
+        self.put_idle_fiber(top);
+    }
+
+    /// Takes some of what other workers gave.
+    #[cold]
+    fn take_shared_fibers(&self) -> bool {
+        let mut shared = crate::primitives::lock(&self.system().idle_fibers);
+        let from = shared.len().saturating_sub(POOL_MAX / 4);
+        for fiber in shared.drain(from..) {
+            self.put_idle_fiber(fiber);
+        }
+        !self.pool.get().is_null()
     }
 
     #[inline(always)]
@@ -1048,10 +1212,14 @@ impl Worker {
     /// Somebody has raised a pinned job: puts each where it belongs now.
     #[cold]
     pub(super) fn sort_pinned(&self) {
-        // ORDERING: Acquire pairs with the Release in `look_at_pinned`.
-        if !self.remote.raised_pinned.swap(false, Ordering::Acquire) {
+        if self.remote.raised_pinned.load(Ordering::Relaxed) == 0 {
             return;
         }
+        // ORDERING: Acquire pairs with the Release in `look_at_pinned`.
+        let count = self.remote.raised_pinned.swap(0, Ordering::Acquire);
+        self.system().sleep.attention().took_deliveries(u64::from(count));
+        // It may just have been delivered.
+        self.poll_inbox();
         let all = Queue::new();
         for queue in self.pinned.iter().rev() {
             all.take_over(queue);

@@ -1,8 +1,11 @@
-//! Linux: `membarrier(2)` and `futex(2)`.
+//! Linux: `membarrier(2)`, `futex(2)` and, in a file of its own, CPU affinity.
 
 #![expect(unsafe_code, reason = "system calls that libc offers no safe wrapper for")]
 
 use std::sync::OnceLock;
+
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod affinity;
 
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`: a full barrier on every running thread of this process.
 const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;

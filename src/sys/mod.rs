@@ -1,4 +1,4 @@
-//! What ramie asks of the operating system: parking a thread, a process-wide barrier, CPU counts.
+//! What ramie asks of the operating system: parking a thread, a process-wide barrier, CPUs.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -9,6 +9,9 @@ pub(crate) use parker::Parker;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{process_wide_barrier, register_process_wide_barrier};
+
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+pub(crate) use linux::affinity::{pin_this_thread, usable_cpus};
 
 /// Without `membarrier(2)` both sides of the asymmetric fence are full fences.
 #[cfg(not(target_os = "linux"))]
@@ -23,4 +26,15 @@ pub(crate) fn process_wide_barrier() {}
 #[cfg(not(loom))]
 pub(crate) fn usable_cpu_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// Where threads cannot be bound to CPUs, nothing is known of single CPUs either.
+#[cfg(all(not(loom), any(not(target_os = "linux"), shuttle)))]
+pub(crate) fn usable_cpus() -> std::io::Result<Vec<u32>> {
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "ramie binds threads to CPUs on Linux only"))
+}
+
+#[cfg(all(not(loom), any(not(target_os = "linux"), shuttle)))]
+pub(crate) fn pin_this_thread(_cpu: u32) -> std::io::Result<()> {
+    usable_cpus().map(drop)
 }

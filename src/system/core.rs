@@ -21,9 +21,11 @@
 use super::main_thread::MainThread;
 use crate::config::Config;
 use crate::counter::Counter;
+use crate::error::complain;
+use crate::fiber::Fiber;
 use crate::fiber::stack::StackError;
 use crate::job::state::Outcome;
-use crate::job::{JobPtr, header, state, storage};
+use crate::job::{JobPtr, JobRef, header, state, storage};
 use crate::primitives::{
     AtomicU32, AtomicUsize, Mutex, Ordering, asymmetric_fences_available, fence, heavy_fence, lock,
 };
@@ -63,11 +65,15 @@ pub(crate) struct SystemCore {
     /// Jobs submitted from outside, and jobs that ended without a queue entry being taken by a worker.
     outside_submitted: AtomicU64,
     outside_finished: AtomicU64,
+    /// Idle fibers for all workers; used only where fibers migrate.
+    pub(crate) idle_fibers: Mutex<Vec<&'static Fiber>>,
     fiber_count: AtomicUsize,
     fiber_count_max: AtomicUsize,
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
     watchers: Mutex<Vec<Counter>>,
+    /// Whether the seed was printed, because a job has panicked.
+    seed_printed: AtomicU32,
     /// Set if worker 0 is the thread that built the system.
     pub(crate) main: Option<MainThread>,
     /// One per worker that has not left.
@@ -103,10 +109,12 @@ impl SystemCore {
             workers,
             outside_submitted: AtomicU64::new(0),
             outside_finished: AtomicU64::new(0),
+            idle_fibers: Mutex::new(Vec::new()),
             fiber_count: AtomicUsize::new(0),
             fiber_count_max: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(Vec::new()),
+            seed_printed: AtomicU32::new(0),
             main: config.main_thread.then(MainThread::new),
             present: Counter::new(count),
             this: this.clone(),
@@ -199,11 +207,33 @@ impl SystemCore {
     /// Moves a job that was injected to a higher priority, if it is still there.
     pub(crate) fn reinject(&self, wanted: JobPtr, from: Priority, to: Priority) {
         let mut taken = Vec::new();
-        self.injector(from).take(usize::MAX, |node| taken.push(node));
+        self.injector(from).take_all(|node| taken.push(node));
         for node in taken {
-            // SAFETY: the injector holds jobs in their slots, which this thread owns once they are out.
-            let job = unsafe { JobPtr::from_node(node) };
-            self.inject(job, if job == wanted { to } else { from });
+            // SAFETY: the injector holds jobs and fibers in their slots, which this thread owns once they are out.
+            let entry = unsafe { JobRef::from_injected(node) };
+            match (entry.as_fiber(), entry.as_block()) {
+                (Some(fiber), _) => self.inject_fiber(fiber),
+                (None, Some(job)) => self.inject(job, if job == wanted { to } else { from }),
+                (None, None) => unreachable!("no half of a join is injected"),
+            }
+        }
+    }
+
+    /// Makes a fiber that was woken from outside available to all workers, or to its owner, if it is bound.
+    pub(crate) fn publish(&self, fiber: &'static Fiber) {
+        if fiber.is_bound() {
+            let high = fiber.priority() == Priority::High;
+            fiber.owner().deliver(fiber.node(), fiber.node(), u64::from(high));
+        } else {
+            self.inject_fiber(fiber);
+        }
+    }
+
+    fn inject_fiber(&self, fiber: &'static Fiber) {
+        let priority = fiber.priority();
+        self.injector(priority).inject(fiber.node_ptr());
+        if let Some(sleeper) = self.sleep.work_was_added(priority) {
+            self.remotes[sleeper].parker.unpark();
         }
     }
 
@@ -211,13 +241,24 @@ impl SystemCore {
     pub(crate) fn deliver(&self, worker: usize, job: JobPtr) {
         let header = job.header();
         let seen = header.state.snapshot();
-        let high = header.spawned_priority() == Priority::High;
-        self.remotes[worker].deliver(&header.node, &header.node, u64::from(high));
+        let spawned = header.spawned_priority();
+        self.remotes[worker].deliver(&header.node, &header.node, u64::from(spawned == Priority::High));
+        if header.priority() > spawned {
+            // It was announced as what it was spawned as. Should the block be another job's by now: no harm.
+            self.look_at_pinned(worker);
+        }
         self.after_delivery();
         // LIVENESS: as in `inject`.
         if !self.starts_jobs() {
             self.abandon_seen(job, seen);
         }
+    }
+
+    /// A job pinned to this worker was raised: has the worker look, wherever it is.
+    pub(crate) fn look_at_pinned(&self, worker: usize) {
+        let remote = self.remotes[worker];
+        remote.look_at_pinned(self);
+        remote.parker.unpark();
     }
 
     #[inline]
@@ -369,12 +410,31 @@ impl SystemCore {
 
     /// Empties the injector. Deques and pinned jobs are left to the workers, who drop what they take.
     fn drop_injected(&self) {
+        let mut fibers = Vec::new();
         while let Some(injector) = self.injectors.iter().find(|injector| !injector.is_empty()) {
             injector.take(usize::MAX, |node| {
-                // SAFETY: the injector holds jobs in their slots.
-                let job = unsafe { JobPtr::from_node(node) };
-                self.abandon_entry(job);
+                // SAFETY: the injector holds jobs and fibers in their slots.
+                let entry = unsafe { JobRef::from_injected(node) };
+                match entry.as_fiber() {
+                    Some(fiber) => fibers.push(fiber),
+                    None => self.abandon_entry(entry.as_block().expect("no half of a join is injected")),
+                }
             });
+        }
+        // What has been started goes on to its end.
+        for fiber in fibers {
+            self.inject_fiber(fiber);
+        }
+    }
+
+    /// A job has panicked: whoever tests with a seed wants to know it.
+    #[cold]
+    pub(crate) fn print_seed(&self) {
+        let Some(seed) = self.config.deterministic else { return };
+        if self.seed_printed.swap(1, Ordering::Relaxed) == 0 {
+            complain!(
+                "ramie: a job panicked in a deterministic system; to replay it: Builder::deterministic({seed})"
+            );
         }
     }
 

@@ -98,8 +98,7 @@ fn poll_of(core: &SystemCore) -> Option<Duration> {
 
 /// Waits until all workers have left, for at most `limit`. Never panics: this runs in destructors.
 fn wait_present(core: &SystemCore, limit: Duration) -> bool {
-    let deadline = Instant::now().checked_add(limit);
-    match core.present.cell().wait_target(0, deadline, Location::caller()) {
+    match core.present.cell().wait_target(0, Some(limit), Location::caller()) {
         Ok(waited) => waited.is_ok(),
         Err(FiberLimit) => {
             // In a job of another system that has no fiber left: its thread has to block.

@@ -185,7 +185,14 @@ pub(super) fn run_job<F, R>(f: F, site: &'static Location<'static>) -> Option<Re
 where
     F: FnOnce() -> R,
 {
-    let half = Half::new(f, site);
+    let half = Half::new(
+        || {
+            // Also where fibers migrate.
+            let _bound = current::bind_fiber();
+            f()
+        },
+        site,
+    );
     let guard = NoUnwind("run_main");
     let run = |worker: &'static Worker| {
         // SAFETY: `half` stays in this stack frame until its latch says done.

@@ -9,6 +9,7 @@ use crate::config::{Builder, Config};
 use crate::counter::group::Group;
 use crate::error::{BuildError, NoUnwind, ShutdownError};
 use crate::fiber::WaitKind;
+use crate::interop::timer;
 use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
 use crate::memory::slots;
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
@@ -17,6 +18,7 @@ use crate::sched::priority::Priority;
 use crate::sched::wait;
 use crate::sched::worker::Worker;
 use crate::scope::{Scope, scope_in};
+use crate::sys;
 use crate::trace::dump::FiberDump;
 use crate::trace::site::SiteRef;
 use crate::trace::stall::{self, StallKind};
@@ -24,6 +26,7 @@ use crate::trace::stats::Stats;
 use crate::{Counter, join};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -132,6 +135,12 @@ impl JobSystem {
         // The names first: the callback may panic, and there must be nothing to clean up then.
         let names: Vec<String> =
             (0..count).map(|index| (config.thread_name)(index).replace('\0', "")).collect();
+        if config.placement.iter().any(Option::is_some) {
+            // The clock's thread would inherit the one CPU of whichever worker needs it first. If there is no thread for
+            // it now, that worker says so.
+            let _ = timer::try_start();
+        }
+        let (refusals, refused) = config.refuses_unpinned().then(mpsc::channel).unzip();
         let core = SystemCore::new(registry::next_index(), config);
         for index in 0..count {
             // SAFETY: 1. The workers were just taken, and their threads are started below. 2. Each thread holds
@@ -144,21 +153,22 @@ impl JobSystem {
         }
         registry::register(&core);
         let mut threads = Vec::with_capacity(count);
-        for (index, name) in names.into_iter().enumerate().skip(usize::from(core.main.is_some())) {
-            match start_thread(&core, index, name) {
+        // The main thread works for the system only once that is complete.
+        let main = core.main.is_some().then_some(0);
+        for (index, name) in names.into_iter().enumerate().skip(usize::from(main.is_some())) {
+            match start_thread(&core, index, name, refusals.clone()) {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
-                    let main = core.main.is_some().then_some(0);
-                    (index..count).chain(main).for_each(|index| {
-                        core.worker(index).get().leave_unstarted();
-                        core.present.signal();
-                    });
-                    core.stop_when_idle(Phase::Draining);
-                    core.present.wait();
-                    threads.into_iter().for_each(|thread| drop(thread.join()));
+                    end_unused(&core, (index..count).chain(main), threads);
                     return Err(BuildError::Thread { worker: index, source });
                 }
             }
+        }
+        drop(refusals);
+        // Each thread gives its sender back once it is pinned; so this is the first refusal, or all are pinned.
+        if let Some(error) = refused.and_then(|refused| refused.recv().ok()) {
+            end_unused(&core, main.into_iter(), threads);
+            return Err(error);
         }
         if core.main.is_some() {
             main_thread::take_thread(&core);
@@ -473,11 +483,28 @@ impl fmt::Debug for JobSystem {
 impl std::panic::UnwindSafe for JobSystem {}
 impl std::panic::RefUnwindSafe for JobSystem {}
 
-/// Starts the thread of worker `index`.
-fn start_thread(core: &Arc<SystemCore>, index: usize, name: String) -> std::io::Result<Thread> {
+/// Ends a system that could not be built in full, and these of whose workers have no thread.
+fn end_unused(core: &SystemCore, threadless: impl Iterator<Item = usize>, threads: Vec<Thread>) {
+    for index in threadless {
+        core.worker(index).get().leave_unstarted();
+        core.present.signal();
+    }
+    core.stop_when_idle(Phase::Draining);
+    core.present.wait();
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+}
+
+/// Starts the thread of worker `index`, which gives `refusals` back once it is pinned, or has said there why not.
+fn start_thread(
+    core: &Arc<SystemCore>,
+    index: usize,
+    name: String,
+    refusals: Option<Sender<BuildError>>,
+) -> std::io::Result<Thread> {
     let theirs = Arc::clone(core);
     let main = move || {
         let core = theirs;
+        pin(&core.config, index, refusals);
         let worker = core.worker(index).get();
         current::enter(worker);
         core.config.call(core.config.on_worker_start.as_ref(), index, core.index);
@@ -499,6 +526,15 @@ fn start_thread(core: &Arc<SystemCore>, index: usize, name: String) -> std::io::
     {
         drop(name);
         Ok(shuttle::thread::spawn(main))
+    }
+}
+
+/// Binds the calling thread to the CPU of this worker, if it has one.
+fn pin(config: &Config, worker: usize, refusals: Option<Sender<BuildError>>) {
+    let Some(cpu) = config.placement[worker] else { return };
+    if let (Err(source), Some(refusals)) = (sys::pin_this_thread(cpu.0), refusals) {
+        // The builder listens until all senders are gone, unless it has heard of another refusal.
+        let _ = refusals.send(BuildError::Pinning { worker, cpu, source });
     }
 }
 
@@ -551,6 +587,7 @@ where
     } else if let Some(own) = own {
         let (fiber, site) = (own.current_fiber(), SiteRef::unnamed(site));
         let before = fiber.enter_job(site);
+        let _bound = current::bind_fiber();
         match catch_unwind(AssertUnwindSafe(&f)) {
             Ok(value) => *results[own.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(value),
             Err(payload) => group.take_panic(payload, core.index, site),

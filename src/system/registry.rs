@@ -3,6 +3,7 @@
 use super::core::SystemCore;
 use crate::error::{PanicKind, PanicReport, Payload, complain};
 use crate::job::header::SYSTEM_INDEX_MAX;
+use crate::sched::current;
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,13 +13,16 @@ static SYSTEMS: Mutex<Vec<(u32, Weak<SystemCore>)>> = Mutex::new(Vec::new());
 static NEXT_INDEX: AtomicU32 = AtomicU32::new(1);
 
 /// An index that no system in this process has had.
+///
+/// # Panics
+///
+/// When there is none left, then and ever after: a `WorkerLocal` must not take another system's workers for its own.
 pub(super) fn next_index() -> u32 {
-    let index = NEXT_INDEX.fetch_add(1, Ordering::Relaxed);
-    assert!(
-        index <= SYSTEM_INDEX_MAX,
-        "ramie: more than {SYSTEM_INDEX_MAX} job systems were built in this process"
-    );
-    index
+    let next = |index: u32| (index <= SYSTEM_INDEX_MAX).then_some(index + 1);
+    match NEXT_INDEX.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+        Ok(index) => index,
+        Err(_) => panic!("ramie: more than {SYSTEM_INDEX_MAX} job systems were built in this process"),
+    }
 }
 
 pub(super) fn register(core: &Arc<SystemCore>) {
@@ -60,6 +64,7 @@ pub(crate) fn count_finished_elsewhere(index: u32) {
 /// Hands a panic that nobody took to its system's `on_panic`, or prints it.
 #[cold]
 pub(crate) fn report_panic(index: u32, kind: PanicKind, site: SiteRef, payload: Payload) {
+    let _bound = current::bind_fiber();
     let core = find(index);
     let handler = core.as_ref().and_then(|core| core.config.on_panic.as_ref());
     let report = PanicReport::new(kind, site, &*payload);

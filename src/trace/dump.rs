@@ -52,12 +52,12 @@ pub struct FiberInfo {
 
 impl FiberInfo {
     fn of(fiber: &Fiber) -> Option<Self> {
-        let state = fiber.state();
+        let state = fiber.state.get();
         let site = fiber.site();
         let activity = match state {
             FiberState::Vacant | FiberState::Idle => return None,
             FiberState::Running => FiberActivity::Running,
-            FiberState::Suspending => FiberActivity::Waiting,
+            FiberState::Suspending | FiberState::Suspended => FiberActivity::Waiting,
             FiberState::Ready => FiberActivity::Ready,
         };
         // A fiber that runs no job looks for one.
@@ -167,8 +167,9 @@ impl FiberDump {
     fn add_system(&mut self, core: &SystemCore) {
         let outstanding = core.submitted().saturating_sub(core.finished());
         let queued: usize = core.remotes.iter().map(|remote| remote.queued_count()).sum();
+        let seed = core.config.deterministic.map_or(String::new(), |seed| format!(", deterministic({seed})"));
         self.systems.push(format!(
-            "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}",
+            "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}{seed}",
             core.index,
             core.phase(),
             core.remotes.len(),

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use ramie::JobSystem;
+use ramie::{Builder, JobSystem};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +15,31 @@ pub(crate) const WORKERS: [usize; 5] = [1, 2, 3, 8, 64];
 /// The variable that tells a test that it is its own child process.
 const CHILD: &str = "RAMIE_TEST_CHILD";
 
+/// A builder; of a system whose fibers migrate if `RAMIE_TEST_MIGRATING` is set. For tests that make no use of
+/// the identity of threads.
+pub(crate) fn builder() -> Builder {
+    let builder = JobSystem::builder();
+    if migrating() {
+        // SAFETY: the tests that use this hold nothing across waits that is bound to a thread.
+        #[expect(unsafe_code, reason = "an opt-in")]
+        return unsafe { builder.migrating_fibers() };
+    }
+    builder
+}
+
+/// A builder of a system with sticky fibers, whatever is set: for tests of what only those give.
+pub(crate) fn sticky() -> Builder {
+    JobSystem::builder()
+}
+
+/// Whether the tests are to run with fibers that migrate.
+pub(crate) fn migrating() -> bool {
+    std::env::var_os("RAMIE_TEST_MIGRATING").is_some()
+}
+
 /// A system with this many workers.
 pub(crate) fn system(workers: usize) -> JobSystem {
-    JobSystem::builder().workers(workers).build().expect("a test's system can be built")
+    builder().workers(workers).build().expect("a test's system can be built")
 }
 
 /// By how much `cargo xtask soak` lengthens the stress tests.

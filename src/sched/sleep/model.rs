@@ -339,7 +339,7 @@ fn low_work_wakes_a_worker_that_may_take_it() {
         let free = {
             let (sleep, queued, tokens) = (Arc::clone(&sleep), Arc::clone(&queued), Arc::clone(&tokens));
             thread::spawn(move || {
-                while queued.swap(0, Ordering::AcqRel) == 0 {
+                while queued.fetch_and(0, Ordering::AcqRel) == 0 {
                     sleep.announce(1, false, false);
                     if queued.load(Ordering::Relaxed) == 0 {
                         tokens[1].wait();
@@ -365,7 +365,7 @@ fn low_work_wakes_a_worker_that_may_take_it() {
                 assert_eq!(sleep.wake_self(0, true), Woken::ByItself);
             })
         };
-        queued.store(1, Ordering::Release);
+        queued.fetch_or(1, Ordering::Release);
         if let Some(sleeper) = sleep.work_was_added(Priority::Low) {
             assert_eq!(sleeper, 1, "a guarded worker was woken for Low work");
             tokens[sleeper].notify();
