@@ -1,15 +1,20 @@
 //! bevy_tasks: the task pools of a game engine, on async-executor. Its scopes run tasks on the calling thread,
 //! too: rounds are therefore run by a task, so that no more threads work than the workers that were asked for.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bevy_tasks::{ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on};
 
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
     params::Params,
+    placement::pin_to_nth_cpu,
     workloads::{
         chain, flat_spawn,
+        frame_beside_low::{self, BARRIERS, JOBS},
         idle,
+        latency::{self, Piece, Probe},
         outside, par_for, sand, start_stop, tree,
     },
 };
@@ -27,6 +32,8 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&latency::WORKLOAD, latency),
+        (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -134,6 +141,52 @@ fn outside(params: &Params) -> Measured {
     let pool = pool(params.workers);
     let submit = |probe: outside::Probe| pool.spawn(async move { probe.start() }).detach();
     outside::measure(params, submit, submit)
+}
+
+/// Two pools, as the crate's documentation has it: one for what the next frame needs, one for what does not
+/// hurry. Each has as many threads as there are workers.
+fn latency(params: &Params) -> Measured {
+    struct TwoPools {
+        compute: TaskPool,
+        async_compute: TaskPool,
+    }
+    impl latency::System for TwoPools {
+        fn submit_piece(&self, piece: Piece<TwoPools>) {
+            self.async_compute.spawn(async move { piece.run() }).detach();
+        }
+
+        fn submit_probe(&self, probe: Probe) {
+            self.compute.spawn(async move { probe.run() }).detach();
+        }
+    }
+    let workers = params.workers;
+    latency::measure(params, TwoPools { compute: pool(workers), async_compute: pool(workers) })
+}
+
+/// Two pools as above, each with a thread pinned to each CPU.
+fn frame_beside_low(params: &Params) -> Measured {
+    let pinned_pool = || {
+        let threads = AtomicUsize::new(0);
+        let pin = move || pin_to_nth_cpu(threads.fetch_add(1, Ordering::Relaxed));
+        Box::leak(Box::new(TaskPoolBuilder::new().num_threads(params.workers).on_thread_spawn(pin).build()))
+    };
+    let (compute, async_compute): (&'static TaskPool, &'static TaskPool) = (pinned_pool(), pinned_pool());
+    frame_beside_low::measure(
+        params,
+        |job| {
+            block_on(compute.spawn(async move {
+                for _ in 0..BARRIERS {
+                    compute.scope(|scope| (0..JOBS).for_each(|_| scope.spawn(async move { job.run() })));
+                }
+            }));
+        },
+        |background| {
+            for _ in 0..params.workers {
+                let one = background.new_loop();
+                async_compute.spawn(async move { one.run(|| ()) }).detach();
+            }
+        },
+    )
 }
 
 fn start_stop(params: &Params) -> Measured {

@@ -22,6 +22,7 @@ use crate::{
     params::Params,
     workloads::{
         chain, fanout, flat_spawn, idle,
+        latency::{self, Piece, Probe},
         never_waits, outside, start_stop, switch, switch_many, tree,
     },
 };
@@ -41,6 +42,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&chain::WORKLOAD, chain),
         (&tree::WORKLOAD, tree),
         (&outside::WORKLOAD, outside),
+        (&latency::WORKLOAD, latency),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -219,6 +221,21 @@ fn outside(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
     let submit = |probe: outside::Probe| drop(runtime.spawn(async move { probe.start() }));
     outside::measure(params, submit, submit)
+}
+
+/// There are no priorities: urgent jobs and pieces are tasks of the same runtime.
+fn latency(params: &Params) -> Measured {
+    struct OneRuntime(Runtime);
+    impl latency::System for OneRuntime {
+        fn submit_piece(&self, piece: Piece<OneRuntime>) {
+            self.0.spawn(async move { piece.run() });
+        }
+
+        fn submit_probe(&self, probe: Probe) {
+            self.0.spawn(async move { probe.run() });
+        }
+    }
+    latency::measure(params, OneRuntime(runtime(params.workers)))
 }
 
 /// Dropping a runtime waits for its threads.
