@@ -12,7 +12,7 @@ const COLOUR_BYTES: usize = 64;
 /// All colours lie within 1 KiB.
 const COLOURS: usize = 16;
 
-const _: () = assert!(COLOUR_BYTES % STACK_ALIGNMENT == 0);
+const _: () = assert!(COLOUR_BYTES.is_multiple_of(STACK_ALIGNMENT));
 
 /// A stack of corosensei's own kind with a coloured top.
 pub(crate) struct ColouredStack {

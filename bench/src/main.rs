@@ -11,12 +11,14 @@
 //! workloads what is measured, a file each        rivals   on which systems, a file each
 //! ```
 
+mod busy;
 mod cell;
 mod coloured;
 mod disturbance;
 mod machine;
 mod measure;
 mod params;
+mod placement;
 mod plan;
 mod report;
 mod rivals;

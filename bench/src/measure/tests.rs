@@ -14,4 +14,8 @@ fn percentiles_are_samples() {
     assert_eq!(percentile(&mut samples, 99.0), 99.0);
     assert_eq!(percentile(&mut samples, 100.0), 100.0);
     assert_eq!(percentile(&mut [5.0], 99.0), 5.0);
+    let mut thousand: Vec<f64> = (1..=1_000).map(f64::from).collect();
+    assert_eq!(percentile(&mut thousand, 99.9), 999.0);
+    assert_eq!(percentile(&mut thousand[..334], 99.9), 334.0);
+    assert_eq!(percentile(&mut thousand[..480], 99.0), 476.0);
 }

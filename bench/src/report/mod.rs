@@ -40,7 +40,9 @@ impl Report {
     fn figures_are(&self) -> String {
         let quick = if self.quick { "quick; " } else { "" };
         let runs = self.runs;
-        format!("{quick}median, smallest and largest of {runs} runs, each a process; less is better")
+        format!(
+            "{quick}median, smallest and largest of {runs} runs, each a process; less is better, unless said otherwise"
+        )
     }
 
     /// Adds a workload's results.
@@ -75,15 +77,15 @@ impl Report {
 pub(crate) fn list() {
     println!("workloads");
     for workload in workloads::ALL {
-        println!("  {:<12} {}", workload.name, workload.about);
+        println!("  {:<16} {}", workload.name, workload.about);
         for metric in workload.metrics {
-            println!("  {:<12}   {} ({}): {}", "", metric.name, metric.unit, metric.about);
+            println!("  {:<16}   {} ({}): {}", "", metric.name, metric.unit, metric.about);
         }
     }
     println!("\nsystems");
     for rival in rivals::ALL {
         let version = rival.version().map(|version| format!(" {version}")).unwrap_or_default();
-        println!("  {:<12} {}{}", rival.name, rival.about, version);
+        println!("  {:<16} {}{}", rival.name, rival.about, version);
     }
 }
 

@@ -133,11 +133,11 @@ impl Section {
         grid
     }
 
-    /// The systems with a row in the table of `metric`: all but the references that do not have it.
+    /// The systems with a row in the table of `metric`: all but references and variants that do not have it.
     fn systems_in<'a>(&'a self, metric: &'a MetricSection) -> impl Iterator<Item = &'a &'static str> {
-        let is_reference = |name: &str| rivals::find(name).is_some_and(|rival| rival.kind == Kind::Reference);
+        let is_system = |name: &str| rivals::find(name).is_some_and(|rival| rival.kind == Kind::System);
         let is_measured = |name: &str| metric.entries.iter().any(|entry| entry.system == name);
-        self.systems.iter().filter(move |name| is_measured(name) || !is_reference(name))
+        self.systems.iter().filter(move |name| is_measured(name) || is_system(name))
     }
 
     /// A system's cells in the group of columns for that many workers.

@@ -12,8 +12,7 @@ pub(crate) struct Rival {
     pub(crate) name: &'static str,
     /// What it is, in a line.
     pub(crate) about: &'static str,
-    /// Whether it is here to be beaten, or to show what plain code or the bare machine takes. References have
-    /// no row in the tables of workloads that they cannot express.
+    /// What it is here for. Only systems have a row in the tables of workloads that they cannot express.
     pub(crate) kind: Kind,
     /// The package whose version the reports name.
     pub(crate) package: Option<&'static str>,
@@ -26,9 +25,11 @@ pub(crate) struct Rival {
 /// What a system is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A job system.
+    /// A job system, here to be beaten.
     System,
-    /// Something to compare job systems with.
+    /// Another way to use a system, for the workloads in which that makes a difference.
+    Variant,
+    /// Something that shows what plain code or the bare machine takes.
     Reference,
 }
 
@@ -74,6 +75,10 @@ rivals! {
     thread,
     corosensei,
     rayon,
+    rayon_2pools,
+    rayon_nice,
+    tokio,
+    bevy_tasks,
     #[cfg(feature = "ramie")]
     ramie,
 }
@@ -84,7 +89,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Rival> {
 }
 
 /// The systems that figures are compared with, the most telling first.
-const BASELINES: [&str; 4] = ["rayon", "corosensei", "thread", "serial"];
+const BASELINES: [&str; 5] = ["rayon_2pools", "rayon", "corosensei", "thread", "serial"];
 
 /// The one of `rivals` that the figures of `workload` are compared with.
 pub(crate) fn baseline(workload: &Workload, rivals: &[&'static Rival]) -> Option<&'static Rival> {

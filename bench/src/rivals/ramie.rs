@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use ramie::{Counter, Drain, JobSystem, Scope};
+use ramie::{Counter, Drain, JobSystem, Pinning, Priority, Scope};
 
 use super::{Kind, Rival};
 use crate::{
@@ -13,8 +13,11 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        chain, fanout, fib, flat_batch, flat_spawn, idle, never_waits, outside, par_for, sand, start_stop,
-        switch, switch_many, tree,
+        chain, fanout, fib, flat_batch, flat_spawn,
+        frame_beside_low::{self, BARRIERS, JOBS},
+        idle,
+        latency::{self, Piece, Probe, Urgency},
+        never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
     },
 };
 
@@ -37,6 +40,8 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&latency::WORKLOAD, latency),
+        (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -220,6 +225,51 @@ fn outside(params: &Params) -> Measured {
     let system = system(params.workers);
     let submit = |probe: outside::Probe| system.job().detach(move || probe.start());
     outside::measure(params, submit, submit)
+}
+
+fn latency(params: &Params) -> Measured {
+    struct Ramie(JobSystem);
+    impl latency::System for Ramie {
+        fn submit_piece(&self, piece: Piece<Ramie>) {
+            let priority = match piece.urgency() {
+                Urgency::Normal => Priority::Normal,
+                Urgency::Low => Priority::Low,
+            };
+            self.0.job().priority(priority).detach(move || piece.run());
+        }
+
+        fn submit_probe(&self, probe: Probe) {
+            self.0.job().priority(Priority::High).detach(move || probe.run());
+        }
+    }
+    latency::measure(params, Ramie(system(params.workers)))
+}
+
+/// Frames are High, the background loops Low; a loop lets frames go first after each piece. A loop stays on the worker
+/// that started it, which may be the same for several: with more loops than workers none goes without for long.
+fn frame_beside_low(params: &Params) -> Measured {
+    const LOOPS_PER_WORKER: usize = 2;
+    // Of more workers than CPUs, those that find none are not pinned.
+    let builder = JobSystem::builder().workers(params.workers).pinning(Pinning::Linear).pinning_best_effort();
+    let system = builder.build().expect("the system starts");
+    frame_beside_low::measure(
+        params,
+        |job| {
+            let frame = move || {
+                for _ in 0..BARRIERS {
+                    ramie::scope(|scope| (0..JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
+                }
+            };
+            system.job().priority(Priority::High).spawn(frame).join().expect("no job panics");
+        },
+        |background| {
+            for _ in 0..LOOPS_PER_WORKER * params.workers {
+                let one = background.new_loop();
+                let make_way = || _ = ramie::yield_if_urgent();
+                system.job().priority(Priority::Low).detach(move || one.run(make_way));
+            }
+        },
+    )
 }
 
 /// The system is stopped by `shutdown`, which returns when its threads have ended.

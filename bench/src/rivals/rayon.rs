@@ -16,7 +16,9 @@ use crate::{
     cell::Measured,
     params::Params,
     workloads::{
-        chain, fib, flat_batch, flat_spawn, idle, never_waits, outside, par_for, sand, start_stop, tree,
+        chain, fib, flat_batch, flat_spawn, idle,
+        latency::{self, Piece, Probe},
+        never_waits, outside, par_for, sand, start_stop, tree,
     },
 };
 
@@ -36,6 +38,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&latency::WORKLOAD, latency),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -169,6 +172,21 @@ fn outside(params: &Params) -> Measured {
     let pool = pool(params.workers);
     let submit = |probe: outside::Probe| pool.spawn(move || probe.start());
     outside::measure(params, submit, submit)
+}
+
+/// There are no priorities. With `spawn`, each worker would run its newest piece for ever.
+fn latency(params: &Params) -> Measured {
+    struct OnePool(ThreadPool);
+    impl latency::System for OnePool {
+        fn submit_piece(&self, piece: Piece<OnePool>) {
+            self.0.spawn_fifo(move || piece.run());
+        }
+
+        fn submit_probe(&self, probe: Probe) {
+            self.0.spawn_fifo(move || probe.run());
+        }
+    }
+    latency::measure(params, OnePool(pool(params.workers)))
 }
 
 /// Dropping a pool of rayon does not wait for its threads: the exit handlers tell when they end.

@@ -22,7 +22,7 @@ pub(crate) struct Workload {
 pub(crate) struct Metric {
     /// Its name within the workload.
     pub(crate) name: &'static str,
-    /// Its unit: smaller is better, always.
+    /// Its unit. Smaller is better, unless `about` says otherwise.
     pub(crate) unit: &'static str,
     /// What it says, in a line.
     pub(crate) about: &'static str,
@@ -73,6 +73,8 @@ workloads! {
     par_for,
     sand,
     outside,
+    latency,
+    frame_beside_low,
     start_stop,
     idle,
 }

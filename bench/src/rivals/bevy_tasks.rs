@@ -1,0 +1,208 @@
+//! bevy_tasks: the task pools of a game engine, on async-executor. Its scopes run tasks on the calling thread,
+//! too: rounds are therefore run by a task, so that no more threads work than the workers that were asked for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bevy_tasks::{ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on};
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    params::Params,
+    placement::pin_to_nth_cpu,
+    workloads::{
+        chain, flat_spawn,
+        frame_beside_low::{self, BARRIERS, JOBS},
+        idle,
+        latency::{self, Piece, Probe},
+        outside, par_for, sand, start_stop, tree,
+    },
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "bevy_tasks",
+    about: "a game engine's task pools, scopes of futures",
+    kind: Kind::System,
+    package: Some("bevy_tasks"),
+    workers_max: None,
+    cells: &[
+        (&flat_spawn::WORKLOAD, flat_spawn),
+        (&chain::WORKLOAD, chain),
+        (&tree::WORKLOAD, tree),
+        (&par_for::WORKLOAD, par_for),
+        (&sand::WORKLOAD, sand),
+        (&outside::WORKLOAD, outside),
+        (&latency::WORKLOAD, latency),
+        (&frame_beside_low::WORKLOAD, frame_beside_low),
+        (&start_stop::WORKLOAD, start_stop),
+        (&idle::WORKLOAD, idle),
+    ],
+};
+
+fn pool(workers: usize) -> TaskPool {
+    TaskPoolBuilder::new().num_threads(workers).build()
+}
+
+/// A pool that lives as long as the process, which ends with the cell: tasks that are spawned may refer to it.
+fn leaked_pool(workers: usize) -> &'static TaskPool {
+    Box::leak(Box::new(pool(workers)))
+}
+
+/// Runs `f` in a task of a pool, while the calling thread waits for it.
+fn in_task<T, F>(params: &Params, f: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce(&Params, &'static TaskPool) -> T + Send + 'static,
+{
+    let (params, pool) = (*params, leaked_pool(params.workers));
+    block_on(pool.spawn(async move { f(&params, pool) }))
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        flat_spawn::measure(params, || {
+            pool.scope(|scope| {
+                for index in 0..flat_spawn::JOBS {
+                    scope.spawn(async move { flat_spawn::empty(index) });
+                }
+            });
+        })
+    })
+}
+
+fn chain(params: &Params) -> Measured {
+    fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
+        if left > 0 {
+            scope.spawn(async move { link(scope, left - 1) });
+        }
+    }
+    in_task(params, |params, pool| {
+        chain::measure(params, || drop(pool.scope(|scope| link(scope, chain::EDGES))))
+    })
+}
+
+fn tree(params: &Params) -> Measured {
+    fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
+        if depth > 0 {
+            scope.spawn(async move { node(scope, depth - 1) });
+            scope.spawn(async move { node(scope, depth - 1) });
+        }
+    }
+    in_task(params, |params, pool| {
+        tree::measure(params, || {
+            pool.scope(|scope| scope.spawn(async move { node(scope, tree::DEPTH) }));
+        })
+    })
+}
+
+fn par_for(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let workers = params.workers;
+        let chunks = |a, x: &[f32], mut y: &mut [f32], size: usize| {
+            y.par_chunk_map_mut(pool, size, |index, y| par_for::saxpy(a, &x[index * size..][..y.len()], y));
+        };
+        let batches = |n: usize, size: usize| {
+            pool.scope(|scope| {
+                for begin in (0..n).step_by(size) {
+                    scope.spawn(async move { (begin..n.min(begin + size)).for_each(par_for::item) });
+                }
+            });
+        };
+        par_for::measure(
+            params,
+            &[
+                ("par_chunk_map_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
+                ("par_chunk_map_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+                ("par_chunk_map_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+            ],
+            &[
+                ("scope, batches of 16", &|n| batches(n, 16)),
+                ("scope, batches of n/(8 workers)", &|n| batches(n, n.div_ceil(8 * workers))),
+            ],
+        )
+    })
+}
+
+fn sand(params: &Params) -> Measured {
+    struct Bevy(&'static TaskPool);
+    impl sand::Loops for Bevy {
+        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+            items.par_chunk_map(self.0, size, body);
+        }
+
+        fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+            items.par_chunk_map_mut(self.0, size, body);
+        }
+    }
+    in_task(params, |params, pool| sand::measure(params, &Bevy(pool)))
+}
+
+fn outside(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    let submit = |probe: outside::Probe| pool.spawn(async move { probe.start() }).detach();
+    outside::measure(params, submit, submit)
+}
+
+/// Two pools, as the crate's documentation has it: one for what the next frame needs, one for what does not
+/// hurry. Each has as many threads as there are workers.
+fn latency(params: &Params) -> Measured {
+    struct TwoPools {
+        compute: TaskPool,
+        async_compute: TaskPool,
+    }
+    impl latency::System for TwoPools {
+        fn submit_piece(&self, piece: Piece<TwoPools>) {
+            self.async_compute.spawn(async move { piece.run() }).detach();
+        }
+
+        fn submit_probe(&self, probe: Probe) {
+            self.compute.spawn(async move { probe.run() }).detach();
+        }
+    }
+    let workers = params.workers;
+    latency::measure(params, TwoPools { compute: pool(workers), async_compute: pool(workers) })
+}
+
+/// Two pools as above, each with a thread pinned to each CPU.
+fn frame_beside_low(params: &Params) -> Measured {
+    let pinned_pool = || {
+        let threads = AtomicUsize::new(0);
+        let pin = move || pin_to_nth_cpu(threads.fetch_add(1, Ordering::Relaxed));
+        Box::leak(Box::new(TaskPoolBuilder::new().num_threads(params.workers).on_thread_spawn(pin).build()))
+    };
+    let (compute, async_compute): (&'static TaskPool, &'static TaskPool) = (pinned_pool(), pinned_pool());
+    frame_beside_low::measure(
+        params,
+        |job| {
+            block_on(compute.spawn(async move {
+                for _ in 0..BARRIERS {
+                    compute.scope(|scope| (0..JOBS).for_each(|_| scope.spawn(async move { job.run() })));
+                }
+            }));
+        },
+        |background| {
+            for _ in 0..params.workers {
+                let one = background.new_loop();
+                async_compute.spawn(async move { one.run(|| ()) }).detach();
+            }
+        },
+    )
+}
+
+fn start_stop(params: &Params) -> Measured {
+    start_stop::measure(
+        params,
+        || {
+            let pool = pool(params.workers);
+            block_on(pool.spawn(async {}));
+            pool
+        },
+        drop,
+    )
+}
+
+fn idle(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    block_on(pool.spawn(async {}));
+    idle::measure()
+}

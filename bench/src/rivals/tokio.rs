@@ -1,0 +1,258 @@
+//! tokio's runtime with worker threads: tasks that are futures. Rounds run as a task; `Notify` is its event.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{Notify, oneshot},
+    task::yield_now,
+};
+
+use super::{Kind, Rival};
+use crate::{
+    cell::Measured,
+    measure::medians,
+    params::Params,
+    workloads::{
+        chain, fanout, flat_spawn, idle,
+        latency::{self, Piece, Probe},
+        never_waits, outside, start_stop, switch, switch_many, tree,
+    },
+};
+
+pub(crate) static RIVAL: Rival = Rival {
+    name: "tokio",
+    about: "asynchronous tasks on worker threads",
+    kind: Kind::System,
+    package: Some("tokio"),
+    workers_max: None,
+    cells: &[
+        (&flat_spawn::WORKLOAD, flat_spawn),
+        (&never_waits::WORKLOAD, never_waits),
+        (&switch::WORKLOAD, switch),
+        (&switch_many::WORKLOAD, switch_many),
+        (&fanout::WORKLOAD, fanout),
+        (&chain::WORKLOAD, chain),
+        (&tree::WORKLOAD, tree),
+        (&outside::WORKLOAD, outside),
+        (&latency::WORKLOAD, latency),
+        (&start_stop::WORKLOAD, start_stop),
+        (&idle::WORKLOAD, idle),
+    ],
+};
+
+fn runtime(workers: usize) -> Runtime {
+    Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("the runtime starts")
+}
+
+/// Runs `future` as a task, while the calling thread waits for it.
+fn in_task<T: Send + 'static>(runtime: &Runtime, future: impl Future<Output = T> + Send + 'static) -> T {
+    runtime.block_on(runtime.spawn(future)).expect("the task does not panic")
+}
+
+/// Counts down to zero, for which one task waits.
+struct Countdown {
+    left: AtomicUsize,
+    zero: Notify,
+}
+
+impl Countdown {
+    fn new(count: usize) -> Countdown {
+        Countdown { left: AtomicUsize::new(count), zero: Notify::new() }
+    }
+
+    fn count_down(&self) {
+        // ORDERING: Release and Acquire make what the others did before visible to the one that is woken.
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.zero.notify_one();
+        }
+    }
+
+    /// Waits for zero. The permit that `notify_one` leaves behind lets this come too late.
+    async fn wait(&self) {
+        self.zero.notified().await;
+    }
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    flat_spawn::measure(params, || {
+        in_task(&runtime, async {
+            let spawn = |index| tokio::spawn(async move { flat_spawn::empty(index) });
+            let tasks: Vec<_> = (0..flat_spawn::JOBS).map(spawn).collect();
+            for task in tasks {
+                task.await.expect("the task does not panic");
+            }
+        });
+    })
+}
+
+fn never_waits(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    never_waits::measure(params, || {
+        in_task(&runtime, async {
+            let ended = Arc::new(Countdown::new(flat_spawn::JOBS));
+            for index in 0..flat_spawn::JOBS {
+                let ended = Arc::clone(&ended);
+                tokio::spawn(async move {
+                    flat_spawn::empty(index);
+                    ended.count_down();
+                });
+            }
+            ended.wait().await;
+        });
+    })
+}
+
+/// Two tasks, each with a notification of its own: wait for it, send the other's.
+fn switch(params: &Params) -> Measured {
+    async fn pass(mine: Arc<Notify>, other: Arc<Notify>) {
+        for _ in 0..switch::PASSES / 2 {
+            mine.notified().await;
+            other.notify_one();
+        }
+    }
+    let runtime = runtime(params.workers);
+    switch::measure(params, || {
+        in_task(&runtime, async {
+            let (ping, pong) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let first = tokio::spawn(pass(Arc::clone(&ping), Arc::clone(&pong)));
+            let second = tokio::spawn(pass(pong, Arc::clone(&ping)));
+            ping.notify_one();
+            first.await.expect("the task does not panic");
+            second.await.expect("the task does not panic");
+        });
+    })
+}
+
+fn switch_many(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let [ns] = medians(params, switch_many::REPEATS, || {
+        let round = suspend_and_resume(switch_many::FIBERS, switch_many::TURNS);
+        let [_, turns_ns] = in_task(&runtime, round);
+        [turns_ns / switch_many::TURNS_IN_ALL as f64]
+    });
+    Measured::one(switch_many::WORKLOAD.metrics[0].name, ns)
+}
+
+fn fanout(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    fanout::measure(params, || in_task(&runtime, suspend_and_resume(fanout::WAITERS, 0)))
+}
+
+/// Lets `count` tasks wait for a notification, sends it to all, and lets them yield so many times. Returns, in
+/// nanoseconds, how long it took until the last one was about to wait, and from then until all had ended.
+async fn suspend_and_resume(count: usize, turns: usize) -> [f64; 2] {
+    struct Shared {
+        gate: Notify,
+        started: Countdown,
+        ended: Countdown,
+    }
+    let shared =
+        Arc::new(Shared { gate: Notify::new(), started: Countdown::new(count), ended: Countdown::new(count) });
+    let begin = Instant::now();
+    for _ in 0..count {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            // From here on the notification reaches this task, whether it waits already or not.
+            let opened = shared.gate.notified();
+            shared.started.count_down();
+            opened.await;
+            for _ in 0..turns {
+                yield_now().await;
+            }
+            shared.ended.count_down();
+        });
+    }
+    shared.started.wait().await;
+    let signalled = Instant::now();
+    shared.gate.notify_waiters();
+    shared.ended.wait().await;
+    [(signalled - begin).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
+}
+
+fn chain(params: &Params) -> Measured {
+    fn link(left: usize, last: oneshot::Sender<()>) {
+        if left > 0 {
+            tokio::spawn(async move { link(left - 1, last) });
+        } else {
+            last.send(()).expect("somebody waits for the last one");
+        }
+    }
+    let runtime = runtime(params.workers);
+    chain::measure(params, || {
+        in_task(&runtime, async {
+            let (sender, last) = oneshot::channel();
+            link(chain::EDGES, sender);
+            last.await.expect("the chain has an end");
+        });
+    })
+}
+
+fn tree(params: &Params) -> Measured {
+    fn node(depth: u32, ended: Arc<Countdown>) {
+        if depth > 0 {
+            for _ in 0..2 {
+                let ended = Arc::clone(&ended);
+                tokio::spawn(async move { node(depth - 1, ended) });
+            }
+        }
+        ended.count_down();
+    }
+    let runtime = runtime(params.workers);
+    tree::measure(params, || {
+        in_task(&runtime, async {
+            let ended = Arc::new(Countdown::new((1 << (tree::DEPTH + 1)) - 1));
+            let root_ended = Arc::clone(&ended);
+            tokio::spawn(async move { node(tree::DEPTH, root_ended) });
+            ended.wait().await;
+        });
+    })
+}
+
+fn outside(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let submit = |probe: outside::Probe| drop(runtime.spawn(async move { probe.start() }));
+    outside::measure(params, submit, submit)
+}
+
+/// There are no priorities: urgent jobs and pieces are tasks of the same runtime.
+fn latency(params: &Params) -> Measured {
+    struct OneRuntime(Runtime);
+    impl latency::System for OneRuntime {
+        fn submit_piece(&self, piece: Piece<OneRuntime>) {
+            self.0.spawn(async move { piece.run() });
+        }
+
+        fn submit_probe(&self, probe: Probe) {
+            self.0.spawn(async move { probe.run() });
+        }
+    }
+    latency::measure(params, OneRuntime(runtime(params.workers)))
+}
+
+/// Dropping a runtime waits for its threads.
+fn start_stop(params: &Params) -> Measured {
+    start_stop::measure(
+        params,
+        || {
+            let runtime = runtime(params.workers);
+            in_task(&runtime, async {});
+            runtime
+        },
+        drop,
+    )
+}
+
+fn idle(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    in_task(&runtime, async {});
+    idle::measure()
+}
