@@ -44,8 +44,13 @@ impl State {
         self.0.store(state as u8, Ordering::Relaxed);
     }
 
+    /// Where the fiber was at some moment: for dumps.
     pub(crate) fn get(&self) -> FiberState {
-        match self.0.load(Ordering::Relaxed) {
+        #[cfg(shuttle)]
+        let state = self.0.peek();
+        #[cfg(not(shuttle))]
+        let state = self.0.load(Ordering::Relaxed);
+        match state {
             1 => FiberState::Idle,
             2 => FiberState::Running,
             3 => FiberState::Suspending,

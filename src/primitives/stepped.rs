@@ -78,6 +78,14 @@ macro_rules! stepped {
 }
 
 stepped!(AtomicU8[] u8,);
+
+impl AtomicU8 {
+    /// Reads without a step: for dumps, which look at every fiber there is, also at those of earlier executions.
+    pub(crate) fn peek(&self) -> u8 {
+        self.0.load(SeqCst)
+    }
+}
+
 stepped!(AtomicU32[] u32, fetch_add fetch_sub fetch_and fetch_or fetch_max);
 stepped!(AtomicU64[] u64, fetch_add fetch_sub fetch_and fetch_or fetch_max);
 stepped!(AtomicUsize[] usize, fetch_add fetch_sub fetch_and fetch_or fetch_max);
