@@ -150,7 +150,8 @@ impl Builder {
     /// A thread can be worker 0 of one system at a time. When the system is shut down, or its last handle dropped, by
     /// another thread while this one is elsewhere, or this one ends, then jobs pinned to worker 0 are abandoned, and
     /// jobs that wait there are left as they are, for ever, and [reported](crate::Report::remaining);
-    /// everything else is finished by the others, and abandoned if there are none.
+    /// everything else is finished by the others, and abandoned if there are none. But a job that waits for one that was
+    /// left waits for ever too, and so does [`Drain::Finish`](crate::Drain::Finish) then; `Deadline` and `Abandon` return.
     /// [`on_worker_stop`](Self::on_worker_stop) is not called for worker 0 then.
     ///
     /// The fault of a panic that unwinds on the main thread is not shown to jobs: while it does, the thread works for

@@ -329,3 +329,96 @@ fn pinned_work_of_other_workers_is_done_by_pump() {
         assert!(frames.iter().enumerate().all(|(i, (frame, id))| i == *frame && *id == here));
     }
 }
+
+/// A long job that passes splits, on worker 0, holds neither `run` nor `pump`.
+#[test]
+fn a_cooperative_loop_on_worker_0_does_not_hold_run() {
+    let _watch = watch("a_cooperative_loop_on_worker_0_does_not_hold_run", 60);
+    for workers in WORKERS {
+        let system = system(workers);
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&stop);
+        let endless = system.job().on_worker(0).priority(ramie::Priority::Low).spawn(move || {
+            while !theirs.load(Ordering::Acquire) {
+                ramie::yield_if_urgent();
+            }
+        });
+        for round in 0..20 {
+            assert_eq!(system.run(move || round), round);
+            system.pump(Duration::from_micros(100));
+        }
+        stop.store(true, Ordering::Release);
+        endless.join().unwrap();
+    }
+}
+
+/// What is abandoned when the seat is closed may bring about that more is delivered to it.
+#[test]
+fn abandoning_a_pinned_job_releases_another_one() {
+    let _watch = watch("abandoning_a_pinned_job_releases_another_one", 60);
+    for workers in WORKERS {
+        let census = Census::default();
+        let system = system(workers);
+        let counters: Vec<Counter> = (0..4).map(|_| Counter::new(0)).collect();
+        let mut jobs = Vec::new();
+        for i in 0..4 {
+            let captured = census.item();
+            let mut job = system.job().on_worker(0).counter(&counters[i]);
+            if i > 0 {
+                job = job.after(&counters[i - 1]);
+            }
+            jobs.push(job.spawn(move || drop(captured)));
+        }
+        let theirs = system.clone();
+        let report = std::thread::spawn(move || theirs.shutdown(Drain::Finish).unwrap()).join().unwrap();
+        assert!(report.finished, "{}", report.remaining);
+        for job in jobs {
+            assert!(matches!(job.join(), Err(JobError::Abandoned)));
+        }
+        census.assert_all_dropped(4);
+    }
+}
+
+/// The last handle is in a job that is abandoned because its thread ends.
+#[test]
+fn the_main_thread_ends_and_the_last_handle_is_in_a_job() {
+    let _watch = watch("the_main_thread_ends_and_the_last_handle_is_in_a_job", 60);
+    for workers in WORKERS {
+        std::thread::spawn(move || {
+            let system = system(workers);
+            let theirs = system.clone();
+            system.job().on_worker(0).detach(move || drop(theirs));
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+/// A wake of a fiber that was left comes after its system has gone.
+#[test]
+fn late_wakes_of_fibers_that_were_left() {
+    let _watch = watch("late_wakes_of_fibers_that_were_left", 60);
+    for workers in [1, 2] {
+        let gate = Counter::new(1);
+        let waiting = gate.clone();
+        let finished = std::thread::spawn(move || {
+            let system = system(workers);
+            let job = system.job().on_worker(0).spawn(move || waiting.wait());
+            let free = gate.clone();
+            let other = system.spawn(move || free.wait());
+            system.pump(Duration::from_secs(10));
+            drop((job, other));
+            (system, gate)
+        });
+        let (system, gate) = finished.join().unwrap();
+        if workers == 1 {
+            assert!(!system.shutdown(Drain::Finish).unwrap().finished);
+            drop(system);
+            gate.signal();
+        } else {
+            // The job that is not pinned waits on whichever worker took it.
+            gate.signal();
+            assert!(!system.shutdown(Drain::Deadline(Duration::from_millis(50))).unwrap().finished);
+        }
+    }
+}

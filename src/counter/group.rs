@@ -178,6 +178,8 @@ impl Group {
         if waited == Err(FiberLimit) {
             let run_own = |worker: &'static Worker| match worker.fetch(|job| self.has_member(job)) {
                 Some(member) => {
+                    // It may be pinned.
+                    let _bound = current::bind_fiber();
                     worker.run_job(member);
                     true
                 }
@@ -192,10 +194,11 @@ impl Group {
     #[inline(never)]
     fn raise_members(&self, worker: &'static Worker) {
         let priority = worker.priority();
-        worker.raise_all(self.least_priority(), priority, |job| self.has_member(job));
+        // First those that are held back: what is released meanwhile is queued for the sweep, or at its new priority.
         if self.has_bound.load(Ordering::Relaxed) {
             worker.raise_bound(self, priority);
         }
+        worker.raise_all(self.least_priority(), priority, |job| self.has_member(job));
     }
 
     fn has_member(&self, job: JobRef) -> bool {

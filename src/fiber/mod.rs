@@ -95,8 +95,8 @@ mod slot {
         wait_kind: AtomicU8,
         /// The priority of its job; wakers read it too, while the fiber waits.
         priority: AtomicU8,
-        /// How many reasons there are for the fiber to resume on its owner only: one for each pinned job and each
-        /// callback that runs on it; or [`STICKY`], if the system's fibers are.
+        /// Whether the fiber resumes on its owner only: 1 while a pinned job or a callback runs on it; [`STICKY`] if the
+        /// system's fibers are.
         bound: AtomicU8,
         /// When it suspended, in ticks of [`TICK_NS`] of the process's clock, to within a few turns.
         since: AtomicU32,
@@ -219,14 +219,9 @@ mod slot {
             self.bound.load(Ordering::Relaxed) != 0
         }
 
-        /// Called while the fiber runs.
-        pub(crate) fn bind(&self) {
-            self.bound.store(self.bound.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        }
-
-        /// Takes one [`bind`](Self::bind) back.
-        pub(crate) fn unbind(&self) {
-            self.bound.store(self.bound.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        /// Called while the fiber runs, if it is not sticky.
+        pub(crate) fn set_bound(&self, bound: bool) {
+            self.bound.store(u8::from(bound), Ordering::Relaxed);
         }
 
         #[inline]

@@ -100,13 +100,26 @@ impl JobHeader {
         raised.max(self.spawned_priority())
     }
 
-    /// Raises the priority of a job that has not been started; whether that changed anything. If the block is
-    /// reused at that very moment, its next job is more urgent than it was meant to be, which does no harm.
+    /// Raises the priority of a job whose block the caller holds; whether that changed anything.
     pub(crate) fn raise(&self, priority: Priority) -> bool {
+        self.raise_if(priority, |_| true)
+    }
+
+    /// As [`raise`](Self::raise), for a block that may be anything by now: only while it is a job of this system in this
+    /// group. In a free block the tag's place may hold a link of its depot, so every value is looked at before it is
+    /// replaced.
+    pub(crate) fn raise_member(&self, priority: Priority, system: u32, group: *const Group) {
+        self.raise_if(priority, |tag| {
+            tag & SYSTEM_MASK == system && ptr::eq(self.group(), group) && self.state.snapshot().is_live()
+        });
+    }
+
+    fn raise_if(&self, priority: Priority, still_wanted: impl Fn(u32) -> bool) -> bool {
         let mut tag = self.node.aux.load(Ordering::Relaxed);
         loop {
             let raised = Priority::from_bits(tag >> RAISED_SHIFT & PRIORITY_BITS);
-            if raised.max(Priority::from_bits(tag >> PRIORITY_SHIFT & PRIORITY_BITS)) >= priority {
+            let spawned = Priority::from_bits(tag >> PRIORITY_SHIFT & PRIORITY_BITS);
+            if raised.max(spawned) >= priority || !still_wanted(tag) {
                 return false;
             }
             let next = tag & !(PRIORITY_BITS << RAISED_SHIFT) | (priority as u32) << RAISED_SHIFT;

@@ -352,6 +352,11 @@ pub(crate) struct Claimed {
 pub(crate) struct Snapshot(u64);
 
 impl Snapshot {
+    /// The block holds a job.
+    pub(crate) fn is_live(self) -> bool {
+        self.0 & LIVE != 0
+    }
+
     /// Somebody else may claim it, and has something to say to its handle or its counters.
     pub(crate) fn is_pending(self) -> bool {
         self.0 & PENDING != 0

@@ -51,14 +51,16 @@ pub(crate) struct BoundFiber(Option<&'static Fiber>);
 
 pub(crate) fn bind_fiber() -> BoundFiber {
     let fiber = worker().filter(|worker| worker.migrates() && worker.in_fiber()).map(Worker::current_fiber);
-    fiber.inspect(|fiber| fiber.bind());
+    // Within another guard nothing changes.
+    let fiber = fiber.filter(|fiber| !fiber.is_bound());
+    fiber.inspect(|fiber| fiber.set_bound(true));
     BoundFiber(fiber)
 }
 
 impl Drop for BoundFiber {
     fn drop(&mut self) {
         if let Some(fiber) = self.0 {
-            fiber.unbind();
+            fiber.set_bound(false);
         }
     }
 }

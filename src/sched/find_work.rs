@@ -408,7 +408,8 @@ impl Worker {
     fn may_linger(&self) -> bool {
         let core = self.system();
         let others_asleep = core.sleep.sleeping_count();
-        core.sleep.is_last_searcher() && others_asleep + 1 < core.remotes.len()
+        let absent = usize::from(core.main_is_absent());
+        core.sleep.is_last_searcher() && others_asleep + absent + 1 < core.remotes.len()
     }
 
     /// Sleeps until somebody has work for this worker.

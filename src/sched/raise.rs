@@ -16,7 +16,6 @@ use super::worker::Worker;
 use crate::counter::group::Group;
 use crate::job::{JobPtr, JobRef, storage};
 use crate::primitives::spin_loop;
-use std::ptr;
 
 impl Worker {
     /// Raises every job that any worker could take, has at least the priority `least`, and is `wanted`.
@@ -40,10 +39,7 @@ impl Worker {
     pub(crate) fn raise_bound(&self, group: *const Group, to: Priority) {
         let core = self.system();
         storage::for_each_block(|job| {
-            let header = job.header();
-            if header.system() == core.index && ptr::eq(header.group(), group) {
-                header.raise(to);
-            }
+            job.header().raise_member(to, core.index, group);
         });
         (0..core.remotes.len()).for_each(|worker| core.look_at_pinned(worker));
     }

@@ -190,7 +190,11 @@ impl Sleep {
     #[cold]
     #[must_use = "the worker must be unparked"]
     pub(crate) fn claim_sleeper(&self, priority: Priority) -> Option<usize> {
+        let mut priority = priority;
         loop {
+            if self.nobody_for(priority) {
+                return None;
+            }
             // ORDERING: SeqCst on all read-modify-writes of the two words: README's argument is
             // made in their single order.
             let first =
@@ -207,11 +211,14 @@ impl Sleep {
                 return None;
             }
             fence(Ordering::SeqCst);
-            // Bits and not the count: whoever has raised that and not set its bit yet will look by itself.
-            if (0..self.words.sleeping.len()).all(|index| self.candidates(index, priority) == 0) {
-                return None;
-            }
+            // And look for anybody: those who relied on it may have had more urgent work. Bits and not the count: whoever has
+            // raised that and not set its bit yet will look by itself.
+            priority = Priority::High;
         }
+    }
+
+    fn nobody_for(&self, priority: Priority) -> bool {
+        (0..self.words.sleeping.len()).all(|index| self.candidates(index, priority) == 0)
     }
 
     /// Those of one word's sleepers that could take work of this priority.

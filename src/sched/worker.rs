@@ -700,7 +700,14 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn give_way(&'static self, site: &'static Location<'static>) -> bool {
-        if std::thread::panicking() || !(self.has_more_urgent_work() || self.gives_way_by_seed()) {
+        if std::thread::panicking() {
+            return false;
+        }
+        // The main thread's visit is over: it leaves, and this job goes on in the next one, or elsewhere.
+        let wanted = self.has_more_urgent_work()
+            || self.gives_way_by_seed()
+            || (self.leave.is_watchful() && self.should_leave());
+        if !wanted {
             return false;
         }
         if self.reserve_spare().is_err() {
@@ -876,7 +883,8 @@ impl Worker {
     /// For whoever owns a worker whose thread will never come back: how many jobs it has started and not ended.
     pub(crate) fn take_left_count(&self) -> u64 {
         self.poll_inbox();
-        if self.migrates.get() {
+        // With one worker nobody would resume what is given away, and both counts are its own.
+        if self.migrates.get() && self.system().remotes.len() > 1 {
             return self.give_fibers_away();
         }
         let tally = &self.remote.tally;
@@ -1060,8 +1068,11 @@ impl Worker {
     /// Runs a job where fibers migrate: afterwards this fiber may be on another worker, whose loop goes on.
     #[cold]
     #[inline(never)]
-    fn run_and_go_on(&'static self, job: JobRef) {
+    fn run_and_go_on(&'static self, job: JobRef, priority: Priority) {
+        // Before the change of priority, which may run code of users. After it the worker is the same: that code's fiber is
+        // bound.
         let bound = self.binds_next.take().then(super::current::bind_fiber);
+        self.set_priority(priority);
         self.run_job(job);
         drop(bound);
     }
@@ -1080,10 +1091,10 @@ impl Worker {
             match next {
                 Next::Job(job, priority) => {
                     self.end_search();
-                    self.set_priority(priority);
                     if self.migrates.get() {
-                        return self.run_and_go_on(job);
+                        return self.run_and_go_on(job, priority);
                     }
+                    self.set_priority(priority);
                     self.run_job(job);
                 }
                 Next::Fiber(fiber) => {

@@ -468,6 +468,10 @@ impl Drop for SystemCore {
             if index == 0 && self.main.as_ref().is_some_and(MainThread::has_left_jobs) {
                 continue;
             }
+            if index == 0 && self.main.as_ref().is_some_and(MainThread::is_away) {
+                // Nobody waited for the end, and the main thread has not come back for it.
+                worker.0.end_from_afar();
+            }
             // SAFETY: each worker's thread held the core, so it has ended; this is the only recycling.
             unsafe { worker.0.recycle() };
         }

@@ -87,7 +87,7 @@ fn finish(core: &SystemCore, deadline: Option<Instant>) -> bool {
 /// Worker 0 is a thread that is somewhere else: it will not come back for this.
 fn close_if_away(core: &SystemCore) {
     if core.main.is_some() && !main_thread::is_seat_of(core) {
-        core.close_main_thread();
+        core.close_main_thread(false);
     }
 }
 
@@ -136,6 +136,7 @@ pub(super) fn drop_system(core: &SystemCore) {
     if current::worker().is_some_and(|worker| worker.belongs_to(core)) {
         // Inside one of its own jobs: it stops by itself when that has ended.
         core.stop_when_idle(Phase::Draining);
+        close_if_away(core);
         return;
     }
     let drain =

@@ -53,7 +53,12 @@ impl MainThread {
         Self { state: AtomicU32::new(AWAY), closing: Mutex::new(()), left_count: AtomicU64::new(0) }
     }
 
-    pub(crate) fn is_away(&self) -> bool {
+    fn is_absent(&self) -> bool {
+        self.state.load(Ordering::Acquire) != PRESENT
+    }
+
+    /// Nobody has closed the seat, and nobody is in it.
+    pub(super) fn is_away(&self) -> bool {
         self.state.load(Ordering::Acquire) == AWAY
     }
 
@@ -82,7 +87,7 @@ struct Seat(Weak<SystemCore>);
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(core) = self.0.upgrade() {
-            core.close_main_thread();
+            core.close_main_thread(true);
         }
     }
 }
@@ -210,14 +215,22 @@ impl SystemCore {
         self.main.as_ref().is_some_and(MainThread::is_closed)
     }
 
+    /// Whether worker 0 is a main thread's that is not there now.
+    pub(crate) fn main_is_absent(&self) -> bool {
+        self.main.as_ref().is_some_and(MainThread::is_absent)
+    }
+
     /// How many jobs were left on worker 0, never to go on.
     pub(crate) fn left_count(&self) -> u64 {
         self.main.as_ref().map_or(0, |main| main.left_count.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     /// Closes the seat if nobody is in it. To be called when the main thread will not, or must not, come back.
+    ///
+    /// `at_once` says that worker 0 counts as gone before what it leaves is dropped: among that may be the last handle
+    /// of the system, whose drop waits for all workers.
     #[cold]
-    pub(crate) fn close_main_thread(&self) {
+    pub(crate) fn close_main_thread(&self, at_once: bool) {
         let Some(main) = &self.main else { return };
         if !main.take(CLOSED) {
             return;
@@ -234,6 +247,9 @@ impl SystemCore {
             std::mem::forget(self.shared());
         }
         drop(guard);
+        if at_once {
+            self.present.signal();
+        }
         self.abandon_closed();
         self.count_finished_outside_n(left);
         if self.remotes.len() == 1 {
@@ -241,16 +257,21 @@ impl SystemCore {
             self.abandon();
             self.drop_what_worker_0_had();
         }
-        self.present.signal();
+        if !at_once {
+            self.present.signal();
+        }
         self.notice_idle();
     }
 
     /// Abandons the pinned jobs of a closed worker 0.
     pub(crate) fn abandon_closed(&self) {
         let Some(main) = &self.main else { return };
-        let _guard = lock(&main.closing);
-        // While the seat is closed, the lock makes this thread the owner of the worker's queues.
-        while let Some(node) = self.worker(0).get().take_any_pinned() {
+        loop {
+            // While the seat is closed, the lock makes this thread the owner of the worker's queues. It is not held while a
+            // job is dropped, which may deliver others.
+            let guard = lock(&main.closing);
+            let Some(node) = self.worker(0).get().take_any_pinned() else { return };
+            drop(guard);
             // SAFETY: these queues hold jobs in their slots.
             self.abandon_entry(unsafe { JobPtr::from_node(node) });
         }

@@ -267,7 +267,9 @@ impl JobSystem {
         match main_thread::run_job(f, site) {
             Some(Ok(result)) => result,
             Some(Err(payload)) => resume_unwind(payload),
-            None => panic!("run_main was called while the main thread unwinds"),
+            None => panic!(
+                "run_main was called while the main thread unwinds, or the system was shut down meanwhile"
+            ),
         }
     }
 
