@@ -263,8 +263,18 @@ fn a_job_that_gave_way_goes_on_before_others_of_its_priority() {
             let log = Arc::clone(log);
             move || log.lock().expect("not poisoned").push(what)
         };
+        // A fiber that is ready before the job gives way.
+        let (gate, begun) = (Counter::new(1), Counter::new(1));
+        let (opened, ready, woken) = (gate.clone(), begun.clone(), note(&log, "fiber"));
+        system.job().priority(long).detach(move || {
+            ready.signal();
+            opened.wait();
+            woken();
+        });
+        begun.wait();
         let mine = Arc::clone(&log);
         let handle = system.job().priority(long).spawn(move || {
+            gate.signal();
             theirs.job().priority(long).detach(note(&mine, "other"));
             theirs.job().priority(long).on_worker(0).detach(note(&mine, "pinned"));
             theirs.job().priority(Priority::High).detach(note(&mine, "urgent"));
@@ -278,7 +288,7 @@ fn a_job_that_gave_way_goes_on_before_others_of_its_priority() {
         system.wait_idle();
         let log = log.lock().expect("not poisoned").clone();
         assert_eq!(log[..4], ["begin", "urgent", "urgent", "end"], "{log:?}");
-        assert_eq!(log.len(), 6);
+        assert_eq!(log.len(), 7);
     }
 }
 
