@@ -190,11 +190,12 @@ impl Sleep {
     #[cold]
     #[must_use = "the worker must be unparked"]
     pub(crate) fn claim_sleeper(&self, priority: Priority) -> Option<usize> {
+        if priority == Priority::Low && self.nobody_for(priority) {
+            // All are guarded. The count must not be raised for that: pushers of more urgent work would rely on it.
+            return None;
+        }
         let mut priority = priority;
         loop {
-            if self.nobody_for(priority) {
-                return None;
-            }
             // ORDERING: SeqCst on all read-modify-writes of the two words: README's argument is
             // made in their single order.
             let first =
@@ -214,6 +215,9 @@ impl Sleep {
             // And look for anybody: those who relied on it may have had more urgent work. Bits and not the count: whoever has
             // raised that and not set its bit yet will look by itself.
             priority = Priority::High;
+            if self.nobody_for(priority) {
+                return None;
+            }
         }
     }
 
