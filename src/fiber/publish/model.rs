@@ -34,7 +34,7 @@ impl Model {
 
     fn push(&self) {
         self.pushed_count.fetch_add(1, Ordering::Relaxed);
-        self.queue.store(1, Ordering::Release);
+        self.queue.fetch_or(1, Ordering::Release);
     }
 
     /// `Worker::run_fiber`, after the fiber has come back to the root.
@@ -55,7 +55,7 @@ impl Model {
 
     #[expect(unsafe_code, reason = "loom's cell hands out a pointer")]
     fn resume_if_pushed(&self) -> bool {
-        if self.queue.swap(0, Ordering::Acquire) == 0 {
+        if self.queue.fetch_and(0, Ordering::Acquire) == 0 {
             return false;
         }
         self.state.set(FiberState::Running);
