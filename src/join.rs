@@ -26,7 +26,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 ///
 /// # Suspends
 ///
-/// If `b` was stolen and is not done.
+/// If `b` was stolen and is not done; and at the beginning, if more urgent work waits for this worker.
 ///
 /// # Examples
 ///

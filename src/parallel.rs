@@ -381,7 +381,7 @@ impl<'system, S: ParSource> Par<'system, S> {
     ///
     /// # Suspends
     ///
-    /// If a part was stolen and is not done.
+    /// If a part was stolen and is not done; and between chunks, if more urgent work waits for this worker.
     pub fn for_each<F>(self, f: F)
     where
         F: Fn(S::Item) + Sync,

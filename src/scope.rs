@@ -199,7 +199,7 @@ impl fmt::Debug for ScopedJobBuilder<'_> {
 ///
 /// # Suspends
 ///
-/// Inside a job, unless all members have ended.
+/// Inside a job, unless all members have ended; and at the beginning, if more urgent work waits for this worker.
 ///
 /// # Examples
 ///

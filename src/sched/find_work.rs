@@ -176,6 +176,7 @@ impl Worker {
             return None;
         }
         self.release_yielded();
+        self.sort_pinned();
         let tick = self.turn.get() / FAIR_EVERY;
         let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
         (0..priority::COUNT as u32).find_map(|step| {
