@@ -13,6 +13,8 @@ use std::time::Duration;
 
 const STACK_BYTES_DEFAULT: usize = 256 * 1024;
 const STACK_BYTES_MAX: usize = 1 << 30;
+const LARGE_STACK_BYTES_DEFAULT: usize = 2 << 20;
+const WARM_FIBERS_DEFAULT: usize = 256;
 const SPIN_MAX: Duration = Duration::from_secs(1);
 const STALL_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 const STALL_AFTER_MIN: Duration = Duration::from_millis(1);
@@ -30,7 +32,9 @@ pub(crate) struct Config {
     /// Whether workers that cannot be bound go on without it.
     pub(crate) pinning_best_effort: bool,
     pub(crate) stack_bytes: usize,
+    pub(crate) large_stack_bytes: usize,
     pub(crate) max_fibers: usize,
+    pub(crate) warm_fibers: usize,
     pub(crate) spin: Duration,
     pub(crate) priority_guard: bool,
     pub(crate) main_thread: bool,
@@ -83,7 +87,9 @@ pub struct Builder {
     pinning: Pinning,
     pinning_best_effort: bool,
     stack_bytes: usize,
+    large_stack_bytes: usize,
     max_fibers: usize,
+    warm_fibers: usize,
     spin: Duration,
     priority_guard: bool,
     main_thread: bool,
@@ -107,7 +113,9 @@ impl Builder {
             pinning: Pinning::None,
             pinning_best_effort: false,
             stack_bytes: STACK_BYTES_DEFAULT,
+            large_stack_bytes: LARGE_STACK_BYTES_DEFAULT,
             max_fibers: usize::MAX,
+            warm_fibers: WARM_FIBERS_DEFAULT,
             spin: SPIN_DEFAULT,
             priority_guard: true,
             main_thread: false,
@@ -265,15 +273,35 @@ impl Builder {
         self
     }
 
-    /// The size in bytes of a fiber's stack: 16 KiB to 1 GiB, by default 256 KiB. This much address space
-    /// is reserved for each fiber; only pages that were touched cost memory.
+    /// The size in bytes of a fiber's stack: 16 KiB to 1 GiB, by default 256 KiB, rounded up to whole pages. This much
+    /// address space, and up to two pages more, is reserved for each fiber; only pages that were touched cost memory.
+    ///
+    /// A job that needs more than its stack ends the process with a message that names it. How deep stacks are used
+    /// in fact is in [`Stats::stacks`](crate::Stats::stacks). A few jobs that need much more than the others get it by
+    /// [`large_stack`](crate::JobBuilder::large_stack).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
         self
     }
 
+    /// The size in bytes of the stack for jobs that ask for a [large one](crate::JobBuilder::large_stack): 16 KiB to 1 GiB, by
+    /// default 2 MiB, and never less than [`stack_size`](Self::stack_size).
+    pub fn large_stack_size(mut self, bytes: usize) -> Self {
+        self.large_stack_bytes = bytes;
+        self
+    }
+
+    /// How many idle fibers, with the memory of their stacks, each worker keeps in any case; by default 256. Of what is
+    /// beyond that a worker gives back what it did not need during a whole second. A program that must never meet
+    /// a page fault after its first peak passes `usize::MAX`.
+    pub fn warm_fibers(mut self, count: usize) -> Self {
+        self.warm_fibers = count;
+        self
+    }
+
     /// How many fibers may exist at once; at least one per worker. By default as many as the operating
-    /// system gives stacks for. A wait that would need one more panics with `FiberLimit`.
+    /// system gives stacks for. A wait that would need one more panics with `FiberLimit`; the end of a `scope`, `join` or
+    /// loop then runs its own unstarted jobs in place, and looks again and again whether the others have ended.
     pub fn max_fibers(mut self, count: usize) -> Self {
         self.max_fibers = count;
         self
@@ -369,13 +397,8 @@ impl Builder {
         if workers > Self::WORKERS_MAX {
             return Err(BuildError::TooManyWorkers { requested: workers, max: Self::WORKERS_MAX });
         }
-        if !(STACK_BYTES_MIN..=STACK_BYTES_MAX).contains(&self.stack_bytes) {
-            return Err(BuildError::StackSize {
-                requested: self.stack_bytes,
-                min: STACK_BYTES_MIN,
-                max: STACK_BYTES_MAX,
-            });
-        }
+        stack_size("stack_size", self.stack_bytes)?;
+        stack_size("large_stack_size", self.large_stack_bytes)?;
         if self.max_fibers < workers {
             return Err(BuildError::TooFewFibers { max_fibers: self.max_fibers, workers });
         }
@@ -390,7 +413,9 @@ impl Builder {
             placement,
             pinning_best_effort: self.pinning_best_effort,
             stack_bytes: self.stack_bytes,
+            large_stack_bytes: self.large_stack_bytes.max(self.stack_bytes),
             max_fibers: self.max_fibers,
+            warm_fibers: self.warm_fibers,
             spin: self.spin,
             priority_guard: self.priority_guard,
             main_thread: self.main_thread,
@@ -403,6 +428,15 @@ impl Builder {
             on_panic: self.on_panic,
             on_stall: self.on_stall,
         })
+    }
+}
+
+fn stack_size(setting: &'static str, requested: usize) -> Result<(), BuildError> {
+    let (min, max) = (STACK_BYTES_MIN, STACK_BYTES_MAX);
+    if (min..=max).contains(&requested) {
+        Ok(())
+    } else {
+        Err(BuildError::StackSize { setting, requested, min, max })
     }
 }
 
@@ -429,7 +463,9 @@ impl fmt::Debug for Builder {
             .field("pinning", &self.pinning)
             .field("pinning_best_effort", &self.pinning_best_effort)
             .field("stack_size", &self.stack_bytes)
+            .field("large_stack_size", &self.large_stack_bytes)
             .field("max_fibers", &self.max_fibers)
+            .field("warm_fibers", &self.warm_fibers)
             .field("spin", &self.spin)
             .field("stall_after", &self.stall_after)
             .finish_non_exhaustive()

@@ -58,9 +58,11 @@ pub enum BuildError {
     },
     /// A stack size outside of what can work.
     #[error(
-        "a stack of {requested} bytes is out of range: pass between {min} and {max} bytes to `stack_size`"
+        "a stack of {requested} bytes is out of range: pass between {min} and {max} bytes to `{setting}`"
     )]
     StackSize {
+        /// The builder's method.
+        setting: &'static str,
         /// What was asked for, in bytes.
         requested: usize,
         /// The smallest size, in bytes.
@@ -251,6 +253,14 @@ pub(crate) fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
         .downcast_ref::<&'static str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// What a job panics with that asked for a large stack when there was none.
+pub(crate) fn no_large_stack(bytes: usize, error: &std::io::Error) -> String {
+    format!(
+        "FiberLimit: no large stack of {bytes} bytes for this job: {error}; lower `large_stack_size`, have fewer such jobs \
+         at once, or raise the limits on address space and mappings"
+    )
 }
 
 /// Panics because a wait cannot suspend: there is no fiber to go on with.

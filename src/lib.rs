@@ -67,12 +67,13 @@ pub use crate::{
     },
     sched::priority::Priority,
     scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
+    sys::StackGuards,
     system::{Drain, JobSystem, Report},
     topology::{CpuId, Pinning},
     trace::{
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
-        stats::Stats,
+        stats::{StackStats, Stats},
     },
     worker_local::WorkerLocal,
 };

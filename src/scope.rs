@@ -146,6 +146,12 @@ impl<'scope> ScopedJobBuilder<'scope> {
         self
     }
 
+    /// Calls the job's closure on a large stack; see [`JobBuilder::large_stack`](crate::JobBuilder::large_stack).
+    pub fn large_stack(mut self) -> Self {
+        self.spec.set_large_stack();
+        self
+    }
+
     /// Adds 1 to the counter when the job is spawned, and signals it however the job ends. May be repeated.
     #[track_caller]
     pub fn counter(mut self, counter: &Counter) -> Self {

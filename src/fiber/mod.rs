@@ -141,12 +141,8 @@ mod slot {
 
     impl Fiber {
         /// Makes a fiber of `worker` that will run `body`.
-        pub(crate) fn start(
-            worker: &'static Worker,
-            stack_bytes: usize,
-            body: Body,
-        ) -> Result<&'static Self, StackError> {
-            let context = Context::new(stack_bytes, body, worker)?;
+        pub(crate) fn start(worker: &'static Worker, body: Body) -> Result<&'static Self, StackError> {
+            let context = Context::new(body, worker)?;
             let fiber = worker.caches().fibers.alloc::<Fiber>();
             fiber.set_owner(worker);
             fiber.bound.store(if worker.migrates() { 0 } else { STICKY }, Ordering::Relaxed);
@@ -160,8 +156,9 @@ mod slot {
         /// Frees the slot of a fiber whose context has ended. Called by the owner.
         pub(crate) fn retire(&'static self, worker: &Worker) {
             self.set_state(FiberState::Vacant);
-            // SAFETY: the context has ended and the owner is the only one to use it.
-            unsafe { (*self.context.get()).assume_init_drop() };
+            // SAFETY: the context has ended, the owner is the only one to use it, and nobody does after this.
+            let context = unsafe { (*self.context.get()).assume_init_read() };
+            context.dismantle(worker);
             // SAFETY: 1. `start` allocated it. 2. The fiber has ended, so it is in no list; late
             // wakers hold tickets of older generations.
             unsafe { worker.caches().fibers.free(self) };

@@ -1,11 +1,12 @@
-//! Stacks: reserved address space with a guard page below, of which only touched pages cost memory.
+//! The stacks that fibers run on, and each worker's store of free ones.
+//!
+//! On Unix they lie in slabs, see `memory/stacks.rs`. Elsewhere corosensei allocates them one by one.
 
 #![expect(unsafe_code, reason = "implements corosensei's stack trait")]
 #![cfg_attr(shuttle, allow(dead_code))]
 
-use corosensei::stack::{DefaultStack, Stack, StackPointer};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use corosensei::stack::{Stack, StackPointer};
+use std::cell::Cell;
 
 /// A stack could not be had from the operating system.
 #[derive(Debug)]
@@ -13,68 +14,284 @@ pub(crate) struct StackError(pub(crate) std::io::Error);
 
 /// The smallest stack that [`Builder::stack_size`](crate::Builder::stack_size) accepts.
 pub(crate) const STACK_BYTES_MIN: usize = 16 * 1024;
-/// Idle stacks kept for the next system or peak; the rest goes back to the operating system.
-const IDLE_STACKS_MAX: usize = 256;
-/// Tops are spread over this many offsets of [`COLOUR_STEP_BYTES`] each.
-const COLOUR_COUNT: usize = 16;
-/// PERF: stacks that all end at a page's end share a few sets of the L1 cache; bench `switch_many`.
-const COLOUR_STEP_BYTES: usize = 64;
+/// Free stacks of one size that a worker keeps for itself at the most.
+const CACHE_MAX: usize = 512;
 
-static IDLE: Mutex<Vec<FiberStack>> = Mutex::new(Vec::new());
-static NEXT_COLOUR: AtomicUsize = AtomicUsize::new(0);
+#[cfg(unix)]
+pub(crate) use slab::{FiberStack, Stacks};
+#[cfg(unix)]
+mod slab {
+    use super::{CACHE_MAX, Cell, Stack, StackError, StackPointer};
+    use crate::memory::stacks::{StackClass, StackMemory};
 
-/// A stack of a fiber, with its top moved down by a few cache lines.
-pub(crate) struct FiberStack {
-    stack: DefaultStack,
-    size_bytes: u32,
-    colour_bytes: u16,
-}
-
-impl FiberStack {
-    /// An idle stack of this size, or a new one.
-    pub(crate) fn take(size_bytes: usize) -> Result<Self, StackError> {
-        let mut idle = IDLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(found) = idle.iter().rposition(|stack| stack.size_bytes as usize == size_bytes) {
-            return Ok(idle.swap_remove(found));
-        }
-        drop(idle);
-        let colour = NEXT_COLOUR.fetch_add(1, Ordering::Relaxed) % COLOUR_COUNT;
-        let spare = COLOUR_COUNT * COLOUR_STEP_BYTES;
-        let stack = DefaultStack::new(size_bytes + spare).map_err(StackError)?;
-        let size_bytes = u32::try_from(size_bytes).expect("the builder allows at most 1 GiB");
-        Ok(Self { stack, size_bytes, colour_bytes: (colour * COLOUR_STEP_BYTES) as u16 })
+    /// A stack of a fiber, or of a job that asked for a large one.
+    pub(crate) struct FiberStack {
+        memory: StackMemory,
+        class: &'static StackClass,
     }
 
-    /// Keeps the stack for the next fiber.
-    pub(crate) fn give_back(self) {
-        let mut idle = IDLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if idle.len() < IDLE_STACKS_MAX {
-            idle.push(self);
+    // SAFETY: the class gives out each stack once, with at least `stack_bytes` between the guard, which is above
+    // `limit`, and `base`, whose colour keeps the alignment.
+    unsafe impl Stack for FiberStack {
+        #[inline]
+        fn base(&self) -> StackPointer {
+            StackPointer::new(self.memory.base()).expect("stacks are far from zero")
+        }
+
+        #[inline]
+        fn limit(&self) -> StackPointer {
+            StackPointer::new(self.class.limit(&self.memory)).expect("stacks are far from zero")
         }
     }
+
+    /// A worker's free stacks of one size. The stacks in `memory/stacks.rs` are everybody's.
+    #[derive(Default)]
+    struct Store {
+        class: Cell<Option<&'static StackClass>>,
+        free: Cell<Vec<StackMemory>>,
+        /// The fewest that were free since the last [`trim`](Self::trim).
+        low: Cell<usize>,
+    }
+
+    impl Store {
+        fn take(&self) -> Result<FiberStack, StackError> {
+            let class = self.class.get().expect("the worker has joined a system");
+            let mut free = self.free.take();
+            let taken = if free.is_empty() { class.take(class.batch(), &mut free) } else { Ok(()) };
+            let memory = free.pop();
+            self.low.set(self.low.get().min(free.len()));
+            self.free.set(free);
+            match memory {
+                Some(memory) => Ok(FiberStack { memory, class }),
+                None => Err(StackError(taken.expect_err("a stack was taken"))),
+            }
+        }
+
+        fn give(&self, stack: FiberStack) {
+            let mut free = self.free.take();
+            free.push(stack.memory);
+            if free.len() > CACHE_MAX {
+                stack.class.give(free.drain(..CACHE_MAX / 2), true);
+            }
+            self.free.set(free);
+        }
+
+        /// Gives the newest `count` free stacks back, and their memory too unless it is to be kept.
+        fn give_back(&self, count: usize, keeps_memory: bool) {
+            let mut free = self.free.take();
+            let count = count.min(free.len());
+            if let Some(class) = self.class.get().filter(|_| count > 0) {
+                let from = free.len() - count;
+                class.give(free.drain(from..), keeps_memory);
+            }
+            self.low.set(self.low.get().min(free.len()));
+            self.free.set(free);
+        }
+
+        /// Gives what was not needed since the last call back, but for `keep` stacks; whether there may be more next time.
+        fn trim(&self, keep: usize) -> bool {
+            let spare = self.low.get().saturating_sub(keep);
+            self.give_back(spare, false);
+            let free = self.free.take();
+            self.low.set(free.len());
+            let more = free.len() > keep;
+            self.free.set(free);
+            more
+        }
+    }
+
+    /// A worker's free stacks.
+    #[derive(Default)]
+    pub(crate) struct Stacks {
+        normal: Store,
+        large: Store,
+    }
+
+    impl Stacks {
+        /// Large stacks that a worker keeps although it has not needed them for a while.
+        const LARGE_KEPT: usize = 2;
+
+        /// From now on the worker's stacks have these sizes. There are no free ones.
+        pub(crate) fn set_sizes(&self, normal_bytes: usize, large_bytes: usize) {
+            self.normal.class.set(Some(StackClass::of(normal_bytes)));
+            self.large.class.set(Some(StackClass::of(large_bytes)));
+        }
+
+        /// A stack for a fiber.
+        pub(crate) fn take(&self) -> Result<FiberStack, StackError> {
+            self.normal.take()
+        }
+
+        pub(crate) fn give(&self, stack: FiberStack) {
+            self.normal.give(stack);
+        }
+
+        /// A stack for a job that asked for a large one.
+        pub(crate) fn take_large(&self) -> Result<FiberStack, StackError> {
+            self.large.take()
+        }
+
+        pub(crate) fn give_large(&self, stack: FiberStack) {
+            self.large.give(stack);
+        }
+
+        /// Gives the memory of the newest `count` free stacks for fibers back.
+        pub(crate) fn discard_newest(&self, count: usize) {
+            self.normal.give_back(count, false);
+        }
+
+        /// Before fibers that may have used their stacks deeply are ended and their memory is given back.
+        pub(crate) fn look_at_depths(&self) {
+            if let Some(class) = self.normal.class.get() {
+                class.look_at_depths();
+            }
+        }
+
+        /// Gives the memory of large stacks that were not needed since the last call back; whether there may be more.
+        pub(crate) fn trim_large(&self) -> bool {
+            if self.large.low.get() > Self::LARGE_KEPT {
+                if let Some(class) = self.large.class.get() {
+                    class.look_at_depths();
+                }
+            }
+            self.large.trim(Self::LARGE_KEPT)
+        }
+
+        /// Whether there are large stacks that could be given back one day.
+        pub(crate) fn has_spare_large(&self) -> bool {
+            let free = self.large.free.take();
+            let count = free.len();
+            self.large.free.set(free);
+            count > Self::LARGE_KEPT
+        }
+
+        /// Gives everything back: the worker's system has ended.
+        pub(crate) fn give_all_back(&self) {
+            for store in [&self.normal, &self.large] {
+                if let Some(class) = store.class.get() {
+                    class.look_at_depths();
+                }
+                store.give_back(usize::MAX, true);
+            }
+        }
+    }
 }
 
-// SAFETY: the usable range is the inner stack's less a few lines at the top: the guard page stays
-// below `limit`, at least `size_bytes` remain, and the step keeps the alignment.
-unsafe impl Stack for FiberStack {
-    #[inline]
-    fn base(&self) -> StackPointer {
-        StackPointer::new(self.stack.base().get() - usize::from(self.colour_bytes))
-            .expect("stacks are far from zero")
+#[cfg(not(unix))]
+pub(crate) use single::{FiberStack, Stacks};
+#[cfg(not(unix))]
+mod single {
+    use super::{CACHE_MAX, Cell, Stack, StackError, StackPointer};
+    use corosensei::stack::DefaultStack;
+
+    /// A stack of a fiber, or of a job that asked for a large one.
+    pub(crate) struct FiberStack {
+        stack: DefaultStack,
     }
 
-    #[inline]
-    fn limit(&self) -> StackPointer {
-        self.stack.limit()
+    // SAFETY: passes on what the inner stack says.
+    unsafe impl Stack for FiberStack {
+        #[inline]
+        fn base(&self) -> StackPointer {
+            self.stack.base()
+        }
+
+        #[inline]
+        fn limit(&self) -> StackPointer {
+            self.stack.limit()
+        }
+
+        #[cfg(windows)]
+        fn teb_fields(&self) -> corosensei::stack::StackTebFields {
+            self.stack.teb_fields()
+        }
+
+        #[cfg(windows)]
+        fn update_teb_fields(&mut self, stack_limit: usize, guaranteed_stack_bytes: usize) {
+            self.stack.update_teb_fields(stack_limit, guaranteed_stack_bytes);
+        }
     }
 
-    #[cfg(windows)]
-    fn teb_fields(&self) -> corosensei::stack::StackTebFields {
-        self.stack.teb_fields()
+    #[derive(Default)]
+    struct Store {
+        bytes: Cell<usize>,
+        free: Cell<Vec<FiberStack>>,
     }
 
-    #[cfg(windows)]
-    fn update_teb_fields(&mut self, stack_limit: usize, guaranteed_stack_bytes: usize) {
-        self.stack.update_teb_fields(stack_limit, guaranteed_stack_bytes);
+    impl Store {
+        fn take(&self) -> Result<FiberStack, StackError> {
+            let mut free = self.free.take();
+            let found = free.pop();
+            self.free.set(free);
+            match found {
+                Some(stack) => Ok(stack),
+                None => Ok(FiberStack { stack: DefaultStack::new(self.bytes.get()).map_err(StackError)? }),
+            }
+        }
+
+        fn give(&self, stack: FiberStack) {
+            let mut free = self.free.take();
+            if free.len() < CACHE_MAX {
+                free.push(stack);
+            }
+            self.free.set(free);
+        }
+    }
+
+    /// A worker's free stacks.
+    #[derive(Default)]
+    pub(crate) struct Stacks {
+        normal: Store,
+        large: Store,
+    }
+
+    impl Stacks {
+        pub(crate) fn set_sizes(&self, normal_bytes: usize, large_bytes: usize) {
+            self.normal.bytes.set(normal_bytes);
+            self.large.bytes.set(large_bytes);
+        }
+
+        pub(crate) fn take(&self) -> Result<FiberStack, StackError> {
+            self.normal.take()
+        }
+
+        pub(crate) fn give(&self, stack: FiberStack) {
+            self.normal.give(stack);
+        }
+
+        pub(crate) fn take_large(&self) -> Result<FiberStack, StackError> {
+            self.large.take()
+        }
+
+        pub(crate) fn give_large(&self, stack: FiberStack) {
+            self.large.give(stack);
+        }
+
+        pub(crate) fn discard_newest(&self, count: usize) {
+            let mut free = self.normal.free.take();
+            free.truncate(free.len().saturating_sub(count));
+            self.normal.free.set(free);
+        }
+
+        pub(crate) fn look_at_depths(&self) {}
+
+        pub(crate) fn trim_large(&self) -> bool {
+            let mut free = self.large.free.take();
+            free.truncate(2);
+            self.large.free.set(free);
+            false
+        }
+
+        pub(crate) fn has_spare_large(&self) -> bool {
+            let free = self.large.free.take();
+            let count = free.len();
+            self.large.free.set(free);
+            count > 2
+        }
+
+        pub(crate) fn give_all_back(&self) {
+            drop(self.normal.free.take());
+            drop(self.large.free.take());
+        }
     }
 }

@@ -6,8 +6,6 @@
 
 #![expect(unsafe_code, reason = "corosensei's yielder is kept as a pointer between switches")]
 
-#[cfg(not(shuttle))]
-use super::stack::FiberStack;
 use super::stack::StackError;
 use crate::sched::worker::Worker;
 use std::cell::Cell;
@@ -23,7 +21,7 @@ pub(crate) type Body = fn(&'static Worker);
 /// A suspended computation with a stack.
 pub(crate) trait Switch: Sized {
     /// Makes a context that will run `body` when it is resumed for the first time.
-    fn new(stack_bytes: usize, body: Body, worker: &'static Worker) -> Result<Self, StackError>;
+    fn new(body: Body, worker: &'static Worker) -> Result<Self, StackError>;
 
     /// Runs the context until it suspends or ends; true if it ended. Called by the worker's root.
     fn resume(&self) -> bool;
@@ -34,6 +32,31 @@ pub(crate) trait Switch: Sized {
     ///
     /// The caller runs inside this very context.
     unsafe fn suspend(&self);
+
+    /// Gives what a context consists of that has ended, or was never resumed, back to the worker that it was last on.
+    fn dismantle(self, worker: &Worker);
+
+    /// An address on its stack; 0 before it has started.
+    fn anchor(&self) -> usize;
+}
+
+/// Calls `f` on a large stack of the worker, and from there on like a call in place: `f` may suspend, and
+/// must not unwind. The fiber may be on another worker afterwards, where fibers migrate.
+#[cfg(not(shuttle))]
+pub(crate) fn call_on_large_stack<R>(
+    worker: &'static Worker,
+    f: impl FnOnce() -> R,
+) -> Result<R, StackError> {
+    let mut stack = worker.stacks().take_large()?;
+    let result = corosensei::on_stack(&mut stack, f);
+    worker.now().stacks().give_large(stack);
+    Ok(result)
+}
+
+/// Threads have the stack that they have.
+#[cfg(shuttle)]
+pub(crate) fn call_on_large_stack<R>(_: &'static Worker, f: impl FnOnce() -> R) -> Result<R, StackError> {
+    Ok(f())
 }
 
 #[cfg(not(shuttle))]
@@ -41,7 +64,8 @@ pub(crate) use stackful::Stackful;
 
 #[cfg(not(shuttle))]
 mod stackful {
-    use super::{Body, Cell, FiberStack, StackError, Switch, Worker};
+    use super::super::stack::FiberStack;
+    use super::{Body, Cell, StackError, Switch, Worker};
     use corosensei::{Coroutine, CoroutineResult, Yielder};
     use std::cell::UnsafeCell;
     use std::ptr;
@@ -49,35 +73,28 @@ mod stackful {
     /// A coroutine of corosensei.
     pub(crate) struct Stackful {
         /// Borrowed by `resume` alone, and so only by the root, one call at a time.
-        coroutine: UnsafeCell<Option<Coroutine<(), (), (), FiberStack>>>,
+        coroutine: UnsafeCell<Coroutine<(), (), (), FiberStack>>,
         /// Set when the coroutine starts; points to the base of its stack.
         yielder: Cell<*const Yielder<(), ()>>,
     }
 
     impl Switch for Stackful {
-        fn new(stack_bytes: usize, body: Body, worker: &'static Worker) -> Result<Self, StackError> {
-            let stack = FiberStack::take(stack_bytes)?;
+        fn new(body: Body, worker: &'static Worker) -> Result<Self, StackError> {
+            let stack = worker.stacks().take()?;
             let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
                 let worker = worker.now();
                 worker.current_fiber().context().yielder.set(yielder);
                 body(worker);
             });
-            Ok(Self { coroutine: UnsafeCell::new(Some(coroutine)), yielder: Cell::new(ptr::null()) })
+            Ok(Self { coroutine: UnsafeCell::new(coroutine), yielder: Cell::new(ptr::null()) })
         }
 
         #[inline(always)]
         fn resume(&self) -> bool {
             // SAFETY: only the root resumes, and the fiber that runs meanwhile uses `yielder` alone,
             // so this is the only reference to the coroutine.
-            let slot = unsafe { &mut *self.coroutine.get() };
-            let coroutine = slot.as_mut().expect("an ended fiber was resumed");
-            match coroutine.resume(()) {
-                CoroutineResult::Yield(()) => false,
-                CoroutineResult::Return(()) => {
-                    slot.take().expect("checked above").into_stack().give_back();
-                    true
-                }
-            }
+            let coroutine = unsafe { &mut *self.coroutine.get() };
+            matches!(coroutine.resume(()), CoroutineResult::Return(()))
         }
 
         #[inline(always)]
@@ -85,6 +102,20 @@ mod stackful {
             // SAFETY: the caller runs inside the coroutine, so it has started and set the yielder,
             // which lives on its stack until it ends.
             unsafe { &*self.yielder.get() }.suspend(());
+        }
+
+        fn dismantle(self, worker: &Worker) {
+            let mut coroutine = self.coroutine.into_inner();
+            if !coroutine.done() {
+                // It was never started: there is nothing on its stack to unwind.
+                debug_assert!(!coroutine.started());
+                coroutine.force_unwind();
+            }
+            worker.stacks().give(coroutine.into_stack());
+        }
+
+        fn anchor(&self) -> usize {
+            self.yielder.get().addr()
         }
     }
 }
@@ -132,7 +163,7 @@ mod thread_backed {
     }
 
     impl Switch for ThreadBacked {
-        fn new(_stack_bytes: usize, body: Body, worker: &'static Worker) -> Result<Self, StackError> {
+        fn new(body: Body, worker: &'static Worker) -> Result<Self, StackError> {
             let baton = Arc::new(Baton { turn: Mutex::new(Turn::Root), changed: Condvar::new() });
             struct SendWorker(&'static Worker);
             // SAFETY: the thread stands in for a fiber of the worker's own thread: the baton lets
@@ -164,6 +195,12 @@ mod thread_backed {
         unsafe fn suspend(&self) {
             self.baton.hand_over(Turn::Root);
             self.baton.wait_while(Turn::Root);
+        }
+
+        fn dismantle(self, _: &Worker) {}
+
+        fn anchor(&self) -> usize {
+            0
         }
     }
 }

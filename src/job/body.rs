@@ -12,6 +12,7 @@ use super::storage::{self, BLOCK_ALIGN, CLASS_BYTES, CLASS_COUNT};
 use crate::counter::Counter;
 use crate::counter::group::Group;
 use crate::error::{PanicKind, Payload};
+use crate::fiber::switch;
 use crate::memory::slots::Caches;
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
@@ -36,6 +37,8 @@ pub(crate) struct Extras {
     pub(crate) remaining: AtomicU32,
     /// The only worker that may run the job.
     pub(crate) pinned_to: Option<usize>,
+    /// Whether the closure is called on a large stack.
+    pub(crate) large_stack: bool,
     /// Keeps the system for the one who releases the job; taken by that one.
     pub(crate) core: Cell<Option<Arc<SystemCore>>>,
 }
@@ -186,7 +189,11 @@ where
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
         let fiber = worker.current_fiber();
         let before = fiber.enter_job(job.header().site());
-        let result = catch_unwind(AssertUnwindSafe(closure));
+        let result = if X && job.extras().is_some_and(|extras| extras.large_stack) {
+            call_on_large_stack(worker, closure)
+        } else {
+            catch_unwind(AssertUnwindSafe(closure))
+        };
         fiber.leave_job(before);
         if result.is_err() {
             worker.system().print_seed();
@@ -334,6 +341,22 @@ where
             }
         }
     }
+}
+
+/// Calls a closure on a large stack; if there is none, it panics instead.
+#[cold]
+#[inline(never)]
+fn call_on_large_stack<F: FnOnce() -> R, R>(worker: &'static Worker, closure: F) -> Result<R, Payload> {
+    let mut closure = Some(closure);
+    let called = switch::call_on_large_stack(worker, || {
+        let closure = closure.take().expect("called once");
+        catch_unwind(AssertUnwindSafe(closure))
+    });
+    called.unwrap_or_else(|error| {
+        // Its captures may panic as well when they are dropped; then that is what the job ends with.
+        catch_unwind(AssertUnwindSafe(|| drop(closure)))?;
+        Err(Box::new(crate::error::no_large_stack(worker.system().config.large_stack_bytes, &error.0)))
+    })
 }
 
 /// Drops a user's value; a panic in its destructor goes to `on_panic`.

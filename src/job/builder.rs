@@ -71,6 +71,31 @@ impl<'system> JobBuilder<'system> {
         self
     }
 
+    /// Calls the job's closure on a large stack, of [`large_stack_size`](crate::Builder::large_stack_size) bytes, rather than
+    /// on one of [`stack_size`](crate::Builder::stack_size). For the few jobs that recurse deeply or call into code that needs
+    /// a lot: a stack is taken from the worker's store for the duration of the job, and costs memory as far as it is used.
+    ///
+    /// Should the operating system have no stack for it, the job is not called, and ends as if it had panicked with
+    /// `FiberLimit`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn depth(n: u32) -> u32 {
+    ///     let frame = std::hint::black_box([n; 250]);
+    ///     if n == 0 { 0 } else { 1 + depth(n - 1) + frame[3] - n }
+    /// }
+    /// let system = ramie::JobSystem::builder().workers(1).large_stack_size(16 << 20).build()?;
+    /// // About 5 MB of stack frames, where a job has 256 KiB otherwise.
+    /// let job = system.job().large_stack().spawn(|| depth(5_000));
+    /// assert_eq!(job.join().unwrap(), 5_000);
+    /// # Ok::<(), ramie::BuildError>(())
+    /// ```
+    pub fn large_stack(mut self) -> Self {
+        self.spec.set_large_stack();
+        self
+    }
+
     /// Adds 1 to the counter when the job is spawned, and signals it however the job ends: by
     /// returning, by a panic, cancelled or abandoned. May be repeated.
     pub fn counter(mut self, counter: &Counter) -> Self {
@@ -119,6 +144,7 @@ pub(crate) struct JobSpec<'system> {
     handle_owner: Owner,
     priority: Option<Priority>,
     pinned_to: Option<usize>,
+    large_stack: bool,
     counters: CounterList,
     after: CounterList,
 }
@@ -134,6 +160,7 @@ impl<'system> JobSpec<'system> {
             handle_owner: Owner::Handle,
             priority: None,
             pinned_to: None,
+            large_stack: false,
             counters: CounterList::default(),
             after: CounterList::default(),
         }
@@ -158,6 +185,10 @@ impl<'system> JobSpec<'system> {
 
     pub(crate) fn set_priority(&mut self, priority: Priority) {
         self.priority = Some(priority);
+    }
+
+    pub(crate) fn set_large_stack(&mut self) {
+        self.large_stack = true;
     }
 
     #[track_caller]
@@ -255,6 +286,7 @@ impl<'system> JobSpec<'system> {
         self.name.is_none()
             && self.priority.is_none()
             && self.pinned_to.is_none()
+            && !self.large_stack
             && self.counters.is_empty()
             && self.after.is_empty()
     }
@@ -285,7 +317,8 @@ impl<'system> JobSpec<'system> {
                 refuse(job)
             }
         };
-        if self.counters.is_empty() && self.after.is_empty() && self.pinned_to.is_none() {
+        if self.counters.is_empty() && self.after.is_empty() && self.pinned_to.is_none() && !self.large_stack
+        {
             // SAFETY: promised by the caller of `spawn` or `detach`.
             let job = unsafe { body::create::<F, T>(&new, f) };
             enqueue(job);
@@ -296,6 +329,7 @@ impl<'system> JobSpec<'system> {
             counters: Cell::new(self.counters),
             remaining: AtomicU32::new(1),
             pinned_to: self.pinned_to,
+            large_stack: self.large_stack,
             core: Cell::new(if held { Some(core.shared()) } else { None }),
         };
         // SAFETY: as above.

@@ -3,3 +3,5 @@
 pub(crate) mod node;
 #[cfg(not(loom))]
 pub(crate) mod slots;
+#[cfg(all(unix, not(loom)))]
+pub(crate) mod stacks;

@@ -177,6 +177,7 @@ impl Worker {
         }
         self.release_yielded();
         self.sort_pinned();
+        self.plan_trim(self.coarse_now_ns());
         let tick = self.turn.get() / FAIR_EVERY;
         let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
         (0..priority::COUNT as u32).find_map(|step| {
@@ -320,11 +321,15 @@ impl Worker {
     #[inline(never)]
     pub(super) fn idle(&self) {
         let since_ns = self.now_ns();
+        let trim_in = self.plan_trim(since_ns);
+        if self.trim.is_wanted() {
+            return;
+        }
         if !self.searching.get() {
             self.searching.set(self.system().sleep.try_begin_search());
         }
         if !(self.searching.get() && self.search()) {
-            let woken = self.sleep(self.searching.get());
+            let woken = self.sleep(self.searching.get(), trim_in);
             self.searching.set(woken == Woken::ToSearch);
         }
         tally(&self.remote().tally.idle_ns, self.now_ns().saturating_sub(since_ns));
@@ -413,8 +418,8 @@ impl Worker {
         core.sleep.is_last_searcher() && others_asleep + absent + 1 < core.remotes.len()
     }
 
-    /// Sleeps until somebody has work for this worker.
-    fn sleep(&self, searching: bool) -> Woken {
+    /// Sleeps until somebody has work for this worker, or for at most the given time.
+    fn sleep(&self, searching: bool, trim_in: Option<Duration>) -> Woken {
         let core = self.system();
         let held_back = self.holds_low_back();
         let guarded = held_back.is_some();
@@ -439,7 +444,7 @@ impl Worker {
             self.pass_the_search_on();
         }
         let visit_left = self.leave.time_left();
-        match held_back.into_iter().chain(visit_left).min() {
+        match held_back.into_iter().chain(visit_left).chain(trim_in).min() {
             None => self.remote().parker.park(),
             Some(left) => {
                 if !self.remote().parker.park_timeout(left) && visit_left.is_some() {

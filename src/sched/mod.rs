@@ -20,6 +20,8 @@ pub(crate) mod raise;
 #[cfg(not(loom))]
 pub(crate) mod seeded;
 #[cfg(not(loom))]
+pub(crate) mod trim;
+#[cfg(not(loom))]
 pub(crate) mod visit;
 #[cfg(not(loom))]
 pub(crate) mod wait;

@@ -25,9 +25,11 @@ use super::priority::{self, Priority};
 use super::queue::Queue;
 use super::seeded::Seeded;
 use super::sleep::{self, Attention};
+use super::trim::Trim;
 use super::visit::Leave;
 use super::wait::{FiberLimit, WaitFor};
 use crate::counter::group::Group;
+use crate::fiber::stack::Stacks;
 use crate::fiber::switch::Switch;
 use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::job::{JobPtr, JobRef};
@@ -166,8 +168,10 @@ pub(crate) struct Worker {
     migrates: Cell<bool>,
     /// The next job is pinned, so its fiber must not migrate.
     pub(super) binds_next: Cell<bool>,
-    /// Idle fibers in the pool; counted only if fibers migrate.
-    pool_count: Cell<usize>,
+    /// Idle fibers in the pool.
+    pub(super) pool_count: Cell<usize>,
+    pub(super) trim: Trim,
+    stacks: Stacks,
     /// The fiber that runs; null on the root.
     current: Cell<*const Fiber>,
     /// The priority of the job that runs; always that of the current fiber.
@@ -240,6 +244,8 @@ impl Worker {
             migrates: Cell::new(false),
             binds_next: Cell::new(false),
             pool_count: Cell::new(0),
+            trim: Trim::default(),
+            stacks: Stacks::default(),
             current: Cell::new(ptr::null()),
             priority: Cell::new(Priority::Normal),
             deque_now: Cell::new(ptr::null()),
@@ -285,6 +291,9 @@ impl Worker {
         self.remote.system.store(self.system().index, Ordering::Relaxed);
         self.remote.index.store(index as u32, Ordering::Relaxed);
         self.remote.raised_pinned.store(0, Ordering::Relaxed);
+        let config = &self.system().config;
+        self.stacks.set_sizes(config.stack_bytes, config.large_stack_bytes);
+        self.trim.reset();
         self.guard.reset();
         self.leave.reset();
         self.high_waiting.set(0);
@@ -329,6 +338,7 @@ impl Worker {
         if cfg!(shuttle) {
             return;
         }
+        self.stacks.give_all_back();
         for deque in &self.remote.deques {
             // SAFETY: the owner's thread has ended before this call, and so have all thieves.
             unsafe { deque.reset() };
@@ -349,6 +359,11 @@ impl Worker {
     #[inline]
     pub(crate) fn caches(&self) -> &Caches {
         &self.caches
+    }
+
+    #[inline]
+    pub(crate) fn stacks(&self) -> &Stacks {
+        &self.stacks
     }
 
     #[inline]
@@ -726,7 +741,16 @@ impl Worker {
     /// Makes sure that the worker can go on taking jobs while the current fiber is suspended.
     #[inline]
     pub(crate) fn reserve_spare(&'static self) -> Result<(), FiberLimit> {
-        if self.pool.get().is_null() { self.add_fiber().map_err(|_| FiberLimit) } else { Ok(()) }
+        if self.pool.get().is_null() { self.add_spare() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn add_spare(&'static self) -> Result<(), FiberLimit> {
+        self.add_fiber().map_err(|_| {
+            // Others may have more than they need.
+            self.system().fibers_are_short();
+            FiberLimit
+        })
     }
 
     /// Makes a fiber and puts it into the pool.
@@ -736,7 +760,7 @@ impl Worker {
             return Ok(());
         }
         self.system().fiber_begins()?;
-        match Fiber::start(self, self.system().config.stack_bytes, Self::fiber_body) {
+        match Fiber::start(self, Self::fiber_body) {
             Ok(fiber) => {
                 self.put_idle_fiber(fiber);
                 Ok(())
@@ -763,7 +787,9 @@ impl Worker {
         // SAFETY: the pool holds fibers in their slots.
         let fiber = unsafe { Fiber::from_node(node) };
         self.pool.set(fiber.node().link());
-        self.pool_count.set(self.pool_count.get() - 1);
+        let left = self.pool_count.get() - 1;
+        self.pool_count.set(left);
+        self.trim.note_pool(left);
         // What it ran last says nothing about what it will run.
         fiber.set_priority(self.priority.get());
         Some(fiber)
@@ -861,6 +887,20 @@ impl Worker {
     /// Whether the system has stopped, and this worker has nothing to do any more.
     pub(crate) fn has_exited(&self) -> bool {
         self.exiting.get()
+    }
+
+    /// Ends up to `count` idle fibers, the newest first. Called by the root.
+    pub(super) fn end_idle_fibers(&'static self, count: usize) -> usize {
+        // They see this when they are resumed, and end.
+        self.exiting.set(true);
+        let mut ended = 0;
+        while ended < count {
+            let Some(fiber) = self.take_idle_fiber() else { break };
+            self.run_fiber(fiber);
+            ended += 1;
+        }
+        self.exiting.set(false);
+        ended
     }
 
     /// Idle fibers see that the worker exits, and end.
@@ -997,6 +1037,9 @@ impl Worker {
         if self.exiting.get() || self.leave.is_leaving() {
             return None;
         }
+        if self.trim.is_wanted() {
+            self.end_spare_fibers();
+        }
         if self.pool.get().is_null() && self.add_fiber().is_err() {
             // Jobs are left to others; fibers that are ready can go on.
             self.poll_inbox();
@@ -1107,7 +1150,17 @@ impl Worker {
                     }
                 }
                 Next::Nothing if self.leave.when_idle() => return self.leave_visit(),
-                Next::Nothing => self.idle(),
+                Next::Nothing => {
+                    self.idle();
+                    if self.trim.is_wanted() {
+                        // The root ends fibers that are not needed.
+                        self.end_search();
+                        self.go_idle();
+                        if self.migrates.get() {
+                            return;
+                        }
+                    }
+                }
                 Next::Leave => return self.leave_visit(),
                 Next::Exit => {
                     self.end_search();
@@ -1130,7 +1183,7 @@ impl Worker {
     fn go_idle(&self) {
         self.flush_credit();
         self.put_idle_fiber(self.current_fiber());
-        if self.migrates.get() && self.pool_count.get() > POOL_MAX {
+        if self.migrates.get() && self.pool_count.get() > POOL_MAX && !self.trim.is_wanted() {
             self.share_idle_fibers();
         }
         self.switch_to_root();
@@ -1152,12 +1205,20 @@ impl Worker {
     /// Takes some of what other workers gave.
     #[cold]
     fn take_shared_fibers(&self) -> bool {
+        self.take_shared_fibers_n(POOL_MAX / 4);
+        !self.pool.get().is_null()
+    }
+
+    /// As above, up to `count` of them; how many.
+    pub(super) fn take_shared_fibers_n(&self, count: usize) -> usize {
         let mut shared = crate::primitives::lock(&self.system().idle_fibers);
-        let from = shared.len().saturating_sub(POOL_MAX / 4);
+        let from = shared.len().saturating_sub(count);
+        let taken = shared.len() - from;
         for fiber in shared.drain(from..) {
             self.put_idle_fiber(fiber);
         }
-        !self.pool.get().is_null()
+        self.system().note_idle_fibers(from);
+        taken
     }
 
     #[inline(always)]

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) mod affinity;
+#[cfg(not(loom))]
+pub(crate) mod guards;
 
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`: a full barrier on every running thread of this process.
 const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;

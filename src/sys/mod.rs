@@ -1,8 +1,10 @@
-//! What ramie asks of the operating system: parking a thread, a process-wide barrier, CPUs.
+//! What ramie asks of the operating system: parking a thread, a process-wide barrier, CPUs, address space, faults.
 
 #[cfg(target_os = "linux")]
 mod linux;
 mod parker;
+#[cfg(all(unix, not(loom)))]
+pub(crate) mod unix;
 
 #[cfg(not(loom))]
 pub(crate) use parker::Parker;
@@ -37,4 +39,17 @@ pub(crate) fn usable_cpus() -> std::io::Result<Vec<u32>> {
 #[cfg(all(not(loom), any(not(target_os = "linux"), shuttle)))]
 pub(crate) fn pin_this_thread(_cpu: u32) -> std::io::Result<()> {
     usable_cpus().map(drop)
+}
+
+/// What keeps a stack that overflows from writing into its neighbour.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StackGuards {
+    /// Guard regions of Linux 6.13 and later: no mapping of their own, so the number of stacks is not bounded by
+    /// `vm.max_map_count`.
+    Regions,
+    /// Protected pages: two mappings for each stack, so on Linux, where a process has 65,530 mappings by default, about 32,000
+    /// stacks.
+    ProtectedPages,
 }

@@ -67,8 +67,11 @@ pub(crate) struct SystemCore {
     outside_finished: AtomicU64,
     /// Idle fibers for all workers; used only where fibers migrate.
     pub(crate) idle_fibers: Mutex<Vec<&'static Fiber>>,
+    /// The fewest that were among them since somebody has asked. Changes under that lock.
+    idle_fibers_low: AtomicUsize,
     fiber_count: AtomicUsize,
     fiber_count_max: AtomicUsize,
+    fiber_shortages: AtomicU32,
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
     watchers: Mutex<Vec<Counter>>,
@@ -110,8 +113,10 @@ impl SystemCore {
             outside_submitted: AtomicU64::new(0),
             outside_finished: AtomicU64::new(0),
             idle_fibers: Mutex::new(Vec::new()),
+            idle_fibers_low: AtomicUsize::new(0),
             fiber_count: AtomicUsize::new(0),
             fiber_count_max: AtomicUsize::new(0),
+            fiber_shortages: AtomicU32::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(Vec::new()),
             seed_printed: AtomicU32::new(0),
@@ -440,11 +445,33 @@ impl SystemCore {
 
     // --- fibers ----------------------------------------------------------------------------
 
+    /// A wait was refused because no fiber could be made: workers end those that they do not need.
+    #[cold]
+    pub(crate) fn fibers_are_short(&self) {
+        self.fiber_shortages.fetch_add(1, Ordering::Relaxed);
+        self.unpark_all();
+    }
+
+    /// A number that grows with every shortage.
+    pub(crate) fn fiber_shortages(&self) -> u32 {
+        self.fiber_shortages.load(Ordering::Relaxed)
+    }
+
+    /// This many are left among `idle_fibers`.
+    pub(crate) fn note_idle_fibers(&self, left: usize) {
+        self.idle_fibers_low.fetch_min(left, Ordering::Relaxed);
+    }
+
+    /// The fewest that were ever left since the last call; now there are `count`.
+    pub(crate) fn take_idle_fibers_low(&self, count: usize) -> usize {
+        self.idle_fibers_low.swap(count, Ordering::Relaxed).min(count)
+    }
+
     pub(crate) fn fiber_begins(&self) -> Result<(), StackError> {
         let before = self.fiber_count.fetch_add(1, Ordering::Relaxed);
         if before >= self.config.max_fibers {
             self.fiber_count.fetch_sub(1, Ordering::Relaxed);
-            return Err(StackError(std::io::Error::other("max_fibers is reached")));
+            return Err(StackError(std::io::Error::other("`max_fibers` is reached")));
         }
         self.fiber_count_max.fetch_max(before + 1, Ordering::Relaxed);
         Ok(())

@@ -19,6 +19,8 @@ use crate::sched::wait;
 use crate::sched::worker::Worker;
 use crate::scope::{Scope, scope_in};
 use crate::sys;
+#[cfg(all(unix, not(shuttle)))]
+use crate::sys::unix::fault::AlternateStack;
 use crate::trace::dump::FiberDump;
 use crate::trace::site::SiteRef;
 use crate::trace::stall::{self, StallKind};
@@ -139,6 +141,14 @@ impl JobSystem {
             // The clock's thread would inherit the one CPU of whichever worker needs it first. If there is no thread for
             // it now, that worker says so.
             let _ = timer::try_start();
+        }
+        #[cfg(all(unix, not(shuttle)))]
+        {
+            crate::sys::unix::fault::install(crate::trace::overflow::look);
+            if config.main_thread {
+                // Kept for the rest of the thread's life: only threads that Rust did not start have none.
+                std::mem::forget(AlternateStack::for_this_thread());
+            }
         }
         let (refusals, refused) = config.refuses_unpinned().then(mpsc::channel).unzip();
         let core = SystemCore::new(registry::next_index(), config);
@@ -506,6 +516,8 @@ fn start_thread(
     let theirs = Arc::clone(core);
     let main = move || {
         let core = theirs;
+        #[cfg(all(unix, not(shuttle)))]
+        let _alternate_stack = AlternateStack::for_this_thread();
         pin(&core.config, index, refusals);
         let worker = core.worker(index).get();
         current::enter(worker);

@@ -1,6 +1,7 @@
 //! Dumps: every job that runs or waits, for people to read.
 
 use super::site::SiteRef;
+use super::stats::StackStats;
 use crate::fiber::{Fiber, FiberState, WaitKind};
 use crate::memory::slots;
 use crate::sched::priority::Priority;
@@ -135,11 +136,13 @@ pub struct FiberDump {
     pub fibers: Vec<FiberInfo>,
     /// Jobs submitted and not ended, queued ones included, and whether each worker sleeps: a line per system.
     pub systems: Vec<String>,
+    /// The stacks of the process, for each size.
+    pub stacks: Vec<StackStats>,
 }
 
 impl FiberDump {
     pub(crate) fn empty() -> Self {
-        Self { fibers: Vec::new(), systems: Vec::new() }
+        Self { fibers: Vec::new(), systems: Vec::new(), stacks: StackStats::of_all() }
     }
 
     pub(crate) fn of(core: &SystemCore) -> Self {
@@ -183,6 +186,9 @@ impl fmt::Display for FiberDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for system in &self.systems {
             writeln!(f, "{system}")?;
+        }
+        for stacks in self.stacks.iter().filter(|stacks| stacks.count > 0) {
+            writeln!(f, "{stacks}")?;
         }
         if self.fibers.is_empty() {
             return f.write_str("no job runs or waits");

@@ -1,6 +1,8 @@
 //! Seeing what happens: dumps, statistics, stall reports.
 
 pub(crate) mod dump;
+#[cfg(all(unix, not(shuttle)))]
+pub(crate) mod overflow;
 pub(crate) mod site;
 pub(crate) mod stall;
 pub(crate) mod stats;

@@ -1,5 +1,6 @@
 //! What a system has counted.
 
+use crate::sys::StackGuards;
 use crate::system::core::SystemCore;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,8 +35,70 @@ pub struct Stats {
     /// For each worker, how much of `elapsed` it had something to do. A search or sleep that has not ended counts as
     /// work until it has.
     pub busy: Vec<Duration>,
+    /// The stacks of the process, for each size: those of this system's fibers and of its jobs with a large stack, and of
+    /// other systems. Looking how deep they were used costs some nanoseconds for each page of their address space, so a program
+    /// with a million fibers does not ask for its statistics in every frame.
+    pub stacks: Vec<StackStats>,
+    /// What keeps a stack that overflows from harming another.
+    pub stack_guards: StackGuards,
     /// Whether pushing a job is ordered by `membarrier(2)` on the sleeper's side rather than by a fence.
     pub asymmetric_fences: bool,
+}
+
+/// What is known of all stacks of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StackStats {
+    /// Their size in bytes: [`Builder::stack_size`](crate::Builder::stack_size) or
+    /// [`large_stack_size`](crate::Builder::large_stack_size), rounded up to whole pages.
+    pub stack_bytes: usize,
+    /// How many of them exist, in use or not. Never falls: their address space is kept for the next peak, and their memory is
+    /// not.
+    pub count: usize,
+    /// The most bytes that any of them was used for, to within two pages. Pages that the operating system has swapped out are
+    /// not seen.
+    pub used_bytes_max: usize,
+}
+
+impl StackStats {
+    #[cfg(unix)]
+    pub(crate) fn of_all() -> Vec<Self> {
+        let usages = crate::memory::stacks::usages();
+        let stats = usages.into_iter().map(|usage| Self {
+            stack_bytes: usage.stack_bytes,
+            count: usage.made_count,
+            used_bytes_max: usage.high_water_bytes,
+        });
+        stats.collect()
+    }
+
+    /// Elsewhere stacks are not ours, and nothing is known of them.
+    #[cfg(not(unix))]
+    pub(crate) fn of_all() -> Vec<Self> {
+        Vec::new()
+    }
+
+    #[cfg(unix)]
+    fn guards() -> StackGuards {
+        crate::sys::unix::stack_guards()
+    }
+
+    #[cfg(not(unix))]
+    fn guards() -> StackGuards {
+        StackGuards::ProtectedPages
+    }
+}
+
+impl std::fmt::Display for StackStats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} stacks of {} KiB, of which at most {} KiB were used",
+            self.count,
+            self.stack_bytes / 1024,
+            self.used_bytes_max / 1024
+        )
+    }
 }
 
 impl Stats {
@@ -64,6 +127,8 @@ impl Stats {
                     elapsed.saturating_sub(idle)
                 })
                 .collect(),
+            stacks: StackStats::of_all(),
+            stack_guards: StackStats::guards(),
             asymmetric_fences: crate::primitives::asymmetric_fences_available(),
         }
     }
