@@ -98,7 +98,7 @@ fn memory_falls_after_a_peak() {
         done.wait();
         // Every stack but the warm ones; the watch is the limit.
         let enough = before + (peak - before) / 4;
-        while memory_kib() > enough || system.stats().fibers > (workers * 100 + 100) as u64 {
+        while memory_kib() > enough || system.stats().fibers > (workers * 100 + 150) as u64 {
             std::thread::sleep(Duration::from_millis(20));
         }
         eprintln!("{workers} workers: {before} KiB, {peak} KiB at the peak, {} KiB later", memory_kib());

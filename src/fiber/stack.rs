@@ -165,6 +165,13 @@ mod slab {
             count > Self::LARGE_KEPT
         }
 
+        /// Gives all free stacks back, because somebody needs one.
+        pub(crate) fn share(&self) {
+            for store in [&self.normal, &self.large] {
+                store.give_back(usize::MAX, true);
+            }
+        }
+
         /// Gives everything back: the worker's system has ended.
         pub(crate) fn give_all_back(&self) {
             for store in [&self.normal, &self.large] {
@@ -288,6 +295,8 @@ mod single {
             self.large.free.set(free);
             count > 2
         }
+
+        pub(crate) fn share(&self) {}
 
         pub(crate) fn give_all_back(&self) {
             drop(self.normal.free.take());

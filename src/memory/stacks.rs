@@ -43,8 +43,10 @@ const FIRST_SLAB_COUNT: usize = 16;
 /// Address space of a slab, unless a single stack needs more.
 const SLAB_BYTES_MAX: usize = 1 << 30;
 /// Address space that making a slab leaves to the rest of the process, where it is limited: without it the next allocation of
-/// anybody would fail.
+/// anybody would be the process's end.
 const HEADROOM_BYTES: usize = 32 << 20;
+/// Used stacks that are taken at a time, at most: others may need them.
+const USED_BATCH: usize = 8;
 /// Slabs of a class.
 const SLABS_MAX: usize = 4094;
 /// The index of a stack in its slab, in its id.
@@ -164,7 +166,7 @@ impl StackClass {
     /// Adds up to `wanted` stacks to `into`, and at least one.
     pub(crate) fn take(&self, wanted: usize, into: &mut Vec<StackMemory>) -> io::Result<()> {
         let before = into.len();
-        while into.len() < before + wanted {
+        while into.len() < before + wanted.min(USED_BATCH) {
             let id = match self.warm.pop(self) {
                 0 => self.cold.pop(self),
                 id => {
@@ -293,10 +295,10 @@ impl StackClass {
         let mut count = (FIRST_SLAB_COUNT << slab_index.min(INDEX_BITS as usize)).min(most);
         loop {
             let bytes = count * self.stride_bytes;
-            match unix::reserve(bytes + HEADROOM_BYTES) {
+            let room = unix::address_space_left().is_none_or(|left| left >= bytes + HEADROOM_BYTES);
+            let reserved = if room { unix::reserve(bytes) } else { Err(io::ErrorKind::OutOfMemory.into()) };
+            match reserved {
                 Ok(base) => {
-                    // SAFETY: the end of what was just reserved.
-                    unsafe { unix::release(base + bytes, HEADROOM_BYTES) };
                     let links = (0..count).map(|_| AtomicU32::new(0)).collect();
                     return Ok(Slab { base, count, links });
                 }

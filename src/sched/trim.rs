@@ -62,6 +62,7 @@ impl Worker {
         let shortages = self.system().fiber_shortages();
         if trim.shortages.replace(shortages) != shortages {
             // No worker keeps more than the one that it needs.
+            self.stacks().share();
             if self.migrates() {
                 self.take_shared_fibers_n(usize::MAX);
             }

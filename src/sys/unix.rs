@@ -62,6 +62,31 @@ pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     Ok(base.addr())
 }
 
+/// How much more may be reserved, if that is limited and known (`RLIMIT_AS`, `RLIMIT_DATA`).
+pub(crate) fn address_space_left() -> Option<usize> {
+    fn limit_of(get: impl FnOnce(*mut libc::rlimit) -> libc::c_int) -> Option<usize> {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let known = get(&raw mut limit) == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
+        known.then(|| usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+    }
+    // SAFETY: the closures are called with a structure that is valid for the call.
+    let space = limit_of(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) });
+    // SAFETY: as above.
+    let data = limit_of(|limit| unsafe { libc::getrlimit(libc::RLIMIT_DATA, limit) });
+    if space.is_none() && data.is_none() {
+        return None;
+    }
+    // In pages: all of it, resident, shared, code, an unused field, data.
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let used = |field| {
+        let pages: usize = text.split_whitespace().nth(field)?.parse().ok()?;
+        Some(pages * page_bytes())
+    };
+    let space_left = space.and_then(|limit| Some(limit.saturating_sub(used(0)?)));
+    let data_left = data.and_then(|limit| Some(limit.saturating_sub(used(5)?)));
+    space_left.into_iter().chain(data_left).min()
+}
+
 /// Gives address space back.
 ///
 /// # Safety
