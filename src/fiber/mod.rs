@@ -27,6 +27,7 @@ mod slot {
     use super::switch::{Body, Context, Switch};
     use crate::memory::node::{Kind, Node};
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
+    use crate::primitives::prefetch;
     use crate::sched::priority::Priority;
     use crate::sched::worker::{Remote, Worker};
     use crate::trace::site::SiteRef;
@@ -45,6 +46,9 @@ mod slot {
 
     #[cfg(all(target_os = "linux", not(shuttle), not(feature = "sanitizer")))]
     const _: () = assert!(size_of::<Fiber>() == 128);
+
+    const LINE_BYTES: usize = 64;
+    const PREFETCHED_LINES: usize = 8;
 
     /// See `Fiber::bound`.
     const STICKY: u8 = u8::MAX;
@@ -174,6 +178,20 @@ mod slot {
         #[inline]
         pub(crate) fn node(&self) -> &Node {
             &self.node
+        }
+
+        /// This fiber will be resumed next: has what that needs fetched, and the descriptor of the one after it. Called by the
+        /// owner.
+        #[inline]
+        pub(crate) fn prefetch(&self) {
+            let after = self.node.link().addr();
+            prefetch(after);
+            prefetch(after + LINE_BYTES);
+            // Where the stack frames of a fiber lie that waits in a job.
+            let anchor = self.context().anchor();
+            for line in 0..PREFETCHED_LINES {
+                prefetch(anchor.wrapping_sub(line * LINE_BYTES));
+            }
         }
 
         /// The node's address, reaching over the whole fiber.

@@ -70,6 +70,12 @@ impl Queue {
         Some(head)
     }
 
+    /// The oldest node, or null.
+    #[inline]
+    pub(crate) fn head(&self) -> *mut Node {
+        self.head.get()
+    }
+
     /// How many nodes there are, counted one by one.
     pub(crate) fn count(&self) -> usize {
         let mut count = 0;

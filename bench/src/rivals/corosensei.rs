@@ -10,7 +10,7 @@ use crate::{
     coloured::ColouredStack,
     measure::{ns_per_op, time_ns},
     params::Params,
-    workloads::{fanout, switch, switch_many},
+    workloads::{fanout, memory_fibers, switch, switch_many},
 };
 
 pub(crate) static RIVAL: Rival = Rival {
@@ -23,6 +23,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
         (&fanout::WORKLOAD, fanout),
+        (&memory_fibers::WORKLOAD, memory_fibers),
     ],
 };
 
@@ -90,6 +91,28 @@ fn fanout(params: &Params) -> Measured {
             }
         });
         stacks.extend(coroutines.drain(..).map(Coroutine::into_stack));
+        [suspend_ns, resume_ns]
+    })
+}
+
+fn memory_fibers(params: &Params) -> Measured {
+    memory_fibers::measure(params, |count, at_peak| {
+        let region = memory_fibers::Region::new(count);
+        let mut coroutines = Vec::with_capacity(count);
+        let suspend_ns = time_ns(|| {
+            for index in 0..count {
+                let suspends_once = |yielder: &Yielder<(), ()>, ()| yielder.suspend(());
+                let mut coroutine = Coroutine::with_stack(region.stack(index), suspends_once);
+                black_box(coroutine.resume(()));
+                coroutines.push(coroutine);
+            }
+        });
+        at_peak();
+        let resume_ns = time_ns(|| {
+            for coroutine in &mut coroutines {
+                black_box(coroutine.resume(()));
+            }
+        });
         [suspend_ns, resume_ns]
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ramie::{Counter, Drain, JobSystem, Pinning, Priority, Scope};
@@ -17,7 +17,7 @@ use crate::{
         frame_beside_low::{self, BARRIERS, JOBS},
         idle,
         latency::{self, Piece, Probe, Urgency},
-        never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
+        memory_fibers, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
     },
 };
 
@@ -42,6 +42,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&outside::WORKLOAD, outside),
         (&latency::WORKLOAD, latency),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
+        (&memory_fibers::WORKLOAD, memory_fibers),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -120,11 +121,12 @@ fn switch(params: &Params) -> Measured {
 fn switch_many(params: &Params) -> Measured {
     system(params.workers).run(|| {
         let [ns] = medians(params, switch_many::REPEATS, || {
-            let [_, turns_ns] = suspend_and_resume(switch_many::FIBERS, || {
+            let take_turns = || {
                 for _ in 0..switch_many::TURNS {
                     ramie::yield_now();
                 }
-            });
+            };
+            let [_, turns_ns] = suspend_and_resume(switch_many::FIBERS, take_turns, || ());
             [turns_ns / switch_many::TURNS_IN_ALL as f64]
         });
         Measured::one(switch_many::WORKLOAD.metrics[0].name, ns)
@@ -132,15 +134,24 @@ fn switch_many(params: &Params) -> Measured {
 }
 
 fn fanout(params: &Params) -> Measured {
-    system(params.workers).run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || ())))
+    system(params.workers).run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || (), || ())))
 }
 
-/// Lets `count` jobs wait for a counter, signals it, and lets them do `then`. Returns, in nanoseconds, how long
+fn memory_fibers(params: &Params) -> Measured {
+    let system = JobSystem::builder().workers(params.workers).stack_size(memory_fibers::STACK_BYTES);
+    let system = system.build().expect("the system starts");
+    memory_fibers::measure(params, |count, at_peak| {
+        system.run(|| suspend_and_resume(count, || (), at_peak))
+    })
+}
+
+/// Lets `count` jobs wait for a counter, calls `at_peak`, signals it, and lets them do `then`. Returns, in nanoseconds, how long
 /// it took until the last one was about to wait, and from the signal until all had ended.
-fn suspend_and_resume(count: usize, then: fn()) -> [f64; 2] {
+fn suspend_and_resume(count: usize, then: fn(), at_peak: impl FnOnce()) -> [f64; 2] {
     let (gate, all_started, started) = (Counter::new(1), Counter::new(1), AtomicUsize::new(0));
     let begin = Instant::now();
     let mut signalled = begin;
+    let mut pause = Duration::ZERO;
     ramie::scope(|scope| {
         for _ in 0..count {
             let _ = scope.spawn(|| {
@@ -152,10 +163,13 @@ fn suspend_and_resume(count: usize, then: fn()) -> [f64; 2] {
             });
         }
         all_started.wait();
+        let suspended = Instant::now();
+        at_peak();
+        pause = suspended.elapsed();
         signalled = Instant::now();
         gate.signal();
     });
-    [(signalled - begin).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
+    [(signalled - begin - pause).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
 }
 
 fn chain(params: &Params) -> Measured {

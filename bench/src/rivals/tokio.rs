@@ -23,7 +23,7 @@ use crate::{
     workloads::{
         chain, fanout, flat_spawn, idle,
         latency::{self, Piece, Probe},
-        never_waits, outside, start_stop, switch, switch_many, tree,
+        memory_fibers, never_waits, outside, start_stop, switch, switch_many, tree,
     },
 };
 
@@ -43,6 +43,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&tree::WORKLOAD, tree),
         (&outside::WORKLOAD, outside),
         (&latency::WORKLOAD, latency),
+        (&memory_fibers::WORKLOAD, memory_fibers),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -135,7 +136,7 @@ fn switch(params: &Params) -> Measured {
 fn switch_many(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
     let [ns] = medians(params, switch_many::REPEATS, || {
-        let round = suspend_and_resume(switch_many::FIBERS, switch_many::TURNS);
+        let round = suspend_and_resume(switch_many::FIBERS, switch_many::TURNS, || ());
         let [_, turns_ns] = in_task(&runtime, round);
         [turns_ns / switch_many::TURNS_IN_ALL as f64]
     });
@@ -144,12 +145,12 @@ fn switch_many(params: &Params) -> Measured {
 
 fn fanout(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
-    fanout::measure(params, || in_task(&runtime, suspend_and_resume(fanout::WAITERS, 0)))
+    fanout::measure(params, || in_task(&runtime, suspend_and_resume(fanout::WAITERS, 0, || ())))
 }
 
 /// Lets `count` tasks wait for a notification, sends it to all, and lets them yield so many times. Returns, in
 /// nanoseconds, how long it took until the last one was about to wait, and from then until all had ended.
-async fn suspend_and_resume(count: usize, turns: usize) -> [f64; 2] {
+async fn suspend_and_resume(count: usize, turns: usize, at_peak: impl FnOnce()) -> [f64; 2] {
     struct Shared {
         gate: Notify,
         started: Countdown,
@@ -172,10 +173,33 @@ async fn suspend_and_resume(count: usize, turns: usize) -> [f64; 2] {
         });
     }
     shared.started.wait().await;
+    let suspended = Instant::now();
+    at_peak();
     let signalled = Instant::now();
     shared.gate.notify_waiters();
     shared.ended.wait().await;
-    [(signalled - begin).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
+    [(suspended - begin).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
+}
+
+fn memory_fibers(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    memory_fibers::measure(params, |count, at_peak| {
+        // The tasks' own memory: what the peak is called on does not matter.
+        let (sender, peak) = std::sync::mpsc::channel();
+        let (resume, resumed) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let measured = scope.spawn(|| {
+                in_task(&runtime, suspend_and_resume(count, 0, move || {
+                    sender.send(()).expect("somebody listens");
+                    resumed.recv().expect("somebody answers");
+                }))
+            });
+            peak.recv().expect("the tasks suspend");
+            at_peak();
+            resume.send(()).expect("the task listens");
+            measured.join().expect("the tasks end")
+        })
+    })
 }
 
 fn chain(params: &Params) -> Measured {

@@ -75,6 +75,7 @@ workloads! {
     outside,
     latency,
     frame_beside_low,
+    memory_fibers,
     start_stop,
     idle,
 }
