@@ -18,6 +18,7 @@ pub(crate) const STACK_BYTES_MIN: usize = 16 * 1024;
 const CACHE_MAX: usize = 512;
 
 #[cfg(unix)]
+#[cfg_attr(shuttle, expect(unused_imports, reason = "fibers are threads"))]
 pub(crate) use slab::{FiberStack, Stacks};
 #[cfg(unix)]
 mod slab {

@@ -25,6 +25,7 @@
 //! Stacks belong to the process: systems that end leave them to the next.
 
 #![expect(unsafe_code, reason = "reserves address space and follows pointers to what is never freed")]
+#![cfg_attr(shuttle, allow(dead_code, reason = "fibers are threads"))]
 
 use crate::sys::unix;
 use std::io;

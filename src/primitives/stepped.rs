@@ -88,5 +88,5 @@ impl AtomicU8 {
 
 stepped!(AtomicU32[] u32, fetch_add fetch_sub fetch_and fetch_or fetch_max);
 stepped!(AtomicU64[] u64, fetch_add fetch_sub fetch_and fetch_or fetch_max);
-stepped!(AtomicUsize[] usize, fetch_add fetch_sub fetch_and fetch_or fetch_max);
+stepped!(AtomicUsize[] usize, fetch_add fetch_sub fetch_and fetch_or fetch_max fetch_min);
 stepped!(AtomicPtr[<T>] *mut T,);

@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "system calls on memory")]
 
+#[cfg(not(shuttle))]
 pub(crate) mod fault;
 
 use super::StackGuards;
