@@ -141,20 +141,8 @@ mod slab {
             self.normal.give_back(count, false);
         }
 
-        /// Before fibers that may have used their stacks deeply are ended and their memory is given back.
-        pub(crate) fn look_at_depths(&self) {
-            if let Some(class) = self.normal.class.get() {
-                class.look_at_depths();
-            }
-        }
-
         /// Gives the memory of large stacks that were not needed since the last call back; whether there may be more.
         pub(crate) fn trim_large(&self) -> bool {
-            if self.large.low.get() > Self::LARGE_KEPT {
-                if let Some(class) = self.large.class.get() {
-                    class.look_at_depths();
-                }
-            }
             self.large.trim(Self::LARGE_KEPT)
         }
 
@@ -166,19 +154,9 @@ mod slab {
             count > Self::LARGE_KEPT
         }
 
-        /// Gives all free stacks back, because somebody needs one.
-        pub(crate) fn share(&self) {
-            for store in [&self.normal, &self.large] {
-                store.give_back(usize::MAX, true);
-            }
-        }
-
-        /// Gives everything back: the worker's system has ended.
+        /// Gives all free stacks back: somebody else needs one, or the worker's system has ended.
         pub(crate) fn give_all_back(&self) {
             for store in [&self.normal, &self.large] {
-                if let Some(class) = store.class.get() {
-                    class.look_at_depths();
-                }
                 store.give_back(usize::MAX, true);
             }
         }
@@ -281,8 +259,6 @@ mod single {
             self.normal.free.set(free);
         }
 
-        pub(crate) fn look_at_depths(&self) {}
-
         pub(crate) fn trim_large(&self) -> bool {
             let mut free = self.large.free.take();
             free.truncate(2);
@@ -296,8 +272,6 @@ mod single {
             self.large.free.set(free);
             count > 2
         }
-
-        pub(crate) fn share(&self) {}
 
         pub(crate) fn give_all_back(&self) {
             drop(self.normal.free.take());

@@ -58,6 +58,8 @@ const WARM_MAX: usize = 256;
 const GUARD_BATCH: usize = 64;
 /// Pages that one look at the memory in use covers.
 const LOOK_PAGES: usize = 16 * 1024;
+/// The same where there may be little stack.
+const LOOK_PAGES_FEW: usize = 2048;
 
 /// The first of all classes; each points to the next. Classes are never freed.
 static CLASSES: AtomicPtr<StackClass> = AtomicPtr::new(ptr::null_mut());
@@ -189,10 +191,11 @@ impl StackClass {
         let mut ranges = [(0, 0); GUARD_BATCH];
         let mut ids = [0; GUARD_BATCH];
         let mut count = 0;
-        let flush = |count: usize, ranges: &[(usize, usize)], ids: &[u32]| {
+        let flush = |ranges: &[(usize, usize)], ids: &mut [u32]| {
+            self.look_at_some(ids);
             // SAFETY: the stacks were given to this call, so nobody uses them.
-            unsafe { unix::discard(&ranges[..count]) };
-            ids[..count].iter().for_each(|&id| self.cold.push(self, id));
+            unsafe { unix::discard(ranges) };
+            ids.iter().for_each(|&id| self.cold.push(self, id));
         };
         for stack in stacks {
             if keeps_memory && self.warm_count.load(Ordering::Relaxed) < WARM_MAX {
@@ -205,11 +208,11 @@ impl StackClass {
             ids[count] = stack.id;
             count += 1;
             if count == GUARD_BATCH {
-                flush(count, &ranges, &ids);
+                flush(&ranges, &mut ids);
                 count = 0;
             }
         }
-        flush(count, &ranges, &ids);
+        flush(&ranges[..count], &mut ids[..count]);
     }
 
     // --- growth ----------------------------------------------------------------------------
@@ -345,32 +348,40 @@ impl StackClass {
 
     // --- what is known ---------------------------------------------------------------------
 
-    /// Looks how deep the stacks were used since they were made, or since their memory was given back.
-    ///
-    /// Costs some nanoseconds for each page of address space of the stacks that were ever handed out.
-    pub(crate) fn look_at_depths(&self) {
+    /// Looks how deep the stacks are used that were ever handed out; costs some nanoseconds for each page of their address
+    /// space.
+    fn look_at_all(&self) {
         let cursor = self.cursor.load(Ordering::Relaxed);
         let (slab_index, next) = ((cursor >> 32) as usize, cursor as u32 as usize);
+        let mut in_memory = vec![0; LOOK_PAGES];
         for (index, place) in self.slabs.iter().enumerate().take(slab_index + 1) {
             // SAFETY: null or a slab, which is never freed.
             let Some(slab) = (unsafe { place.load(Ordering::Acquire).as_ref() }) else { return };
             let count = if index == slab_index { next } else { slab.count };
-            if !self.look_at_slab(slab, count) {
-                return;
-            }
+            self.look_at(slab.base, count, &mut in_memory);
         }
     }
 
-    fn look_at_slab(&self, slab: &Slab, count: usize) -> bool {
+    /// Looks how deep these stacks were used, before their memory is given back. Sorts them.
+    fn look_at_some(&self, ids: &mut [u32]) {
+        ids.sort_unstable();
+        let mut in_memory = [0; LOOK_PAGES_FEW];
+        // Neighbours at once.
+        for run in ids.chunk_by(|before, after| before + 1 == *after) {
+            self.look_at(self.low(run[0]), run.len(), &mut in_memory);
+        }
+    }
+
+    /// Looks at `count` stacks in a row, as many pages at a time as there is room in `in_memory`.
+    fn look_at(&self, low: usize, count: usize, in_memory: &mut [u8]) {
         let page = unix::page_bytes();
         let stack_pages = self.stride_bytes / page;
         let page_count = count * stack_pages;
-        let mut in_memory = vec![0_u8; page_count.min(LOOK_PAGES)];
-        let mut deepest_pages = self.high_water_bytes.load(Ordering::Relaxed) / page;
-        for first in (0..page_count).step_by(LOOK_PAGES) {
-            let here = (page_count - first).min(LOOK_PAGES);
-            if !unix::resident(slab.base + first * page, here * page, &mut in_memory) {
-                return false;
+        let mut deepest_pages = 0;
+        for first in (0..page_count).step_by(in_memory.len()) {
+            let here = (page_count - first).min(in_memory.len());
+            if !unix::resident(low + first * page, here * page, in_memory) {
+                return;
             }
             for (index, _) in in_memory[..here].iter().enumerate().filter(|(_, byte)| **byte & 1 == 1) {
                 let page_of_stack = (first + index) % stack_pages;
@@ -380,13 +391,14 @@ impl StackClass {
                 }
             }
         }
-        self.high_water_bytes.fetch_max(deepest_pages * page, Ordering::Relaxed);
-        true
+        if deepest_pages * page > self.high_water_bytes.load(Ordering::Relaxed) {
+            self.high_water_bytes.fetch_max(deepest_pages * page, Ordering::Relaxed);
+        }
     }
 
-    /// What is known, after a [look](Self::look_at_depths).
+    /// What is known, after a [look](Self::look_at_all).
     pub(crate) fn usage(&self) -> Usage {
-        self.look_at_depths();
+        self.look_at_all();
         Usage {
             stack_bytes: self.stack_bytes,
             made_count: self.made_count.load(Ordering::Relaxed),

@@ -6,7 +6,6 @@
 //! wait on any worker was refused for want of a fiber. It does so while it has nothing else to do, or, some at a time, when it is back on its root anyway.
 
 use super::worker::Worker;
-use crate::primitives::lock;
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -62,7 +61,7 @@ impl Worker {
         let shortages = self.system().fiber_shortages();
         if trim.shortages.replace(shortages) != shortages {
             // No worker keeps more than the one that it needs.
-            self.stacks().share();
+            self.stacks().give_all_back();
             if self.migrates() {
                 self.take_shared_fibers_n(usize::MAX);
             }
@@ -74,9 +73,6 @@ impl Worker {
                 self.take_spare_shared_fibers(keep);
             }
             let spare = trim.low.get().min(self.pool_count.get().saturating_sub(keep)).max(trim.wanted.get());
-            if spare > 0 && trim.wanted.get() == 0 {
-                self.stacks().look_at_depths();
-            }
             trim.wanted.set(spare);
             trim.low.set(self.pool_count.get() - spare);
             let more = self.stacks().trim_large() || self.has_spare_fibers(keep);
@@ -92,13 +88,13 @@ impl Worker {
     }
 
     fn has_spare_fibers(&self, keep: usize) -> bool {
-        self.pool_count.get() > keep || (self.migrates() && lock(&self.system().idle_fibers).len() > keep)
+        self.pool_count.get() > keep || (self.migrates() && self.system().idle_fiber_count() > keep)
     }
 
     /// Where fibers migrate most idle ones are everybody's: those that nobody needed in this period come into the own pool.
     fn take_spare_shared_fibers(&self, keep: usize) {
         let system = self.system();
-        let count = lock(&system.idle_fibers).len();
+        let count = system.idle_fiber_count();
         let spare = system.take_idle_fibers_low(count).min(count.saturating_sub(keep));
         let taken = self.take_shared_fibers_n(spare);
         self.trim.low.set(self.trim.low.get() + taken);

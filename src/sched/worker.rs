@@ -1198,6 +1198,7 @@ impl Worker {
         for _ in 0..POOL_MAX / 2 {
             shared.extend(self.take_idle_fiber());
         }
+        self.system().note_idle_fibers(shared.len());
         drop(shared);
         self.put_idle_fiber(top);
     }
@@ -1217,7 +1218,7 @@ impl Worker {
         for fiber in shared.drain(from..) {
             self.put_idle_fiber(fiber);
         }
-        self.system().note_idle_fibers(from);
+        self.system().note_idle_fibers(shared.len());
         taken
     }
 

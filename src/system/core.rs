@@ -67,7 +67,8 @@ pub(crate) struct SystemCore {
     outside_finished: AtomicU64,
     /// Idle fibers for all workers; used only where fibers migrate.
     pub(crate) idle_fibers: Mutex<Vec<&'static Fiber>>,
-    /// The fewest that were among them since somebody has asked. Changes under that lock.
+    /// How many are among them, and the fewest that were since somebody has asked. Written under that lock.
+    idle_fiber_count: AtomicUsize,
     idle_fibers_low: AtomicUsize,
     fiber_count: AtomicUsize,
     fiber_count_max: AtomicUsize,
@@ -113,6 +114,7 @@ impl SystemCore {
             outside_submitted: AtomicU64::new(0),
             outside_finished: AtomicU64::new(0),
             idle_fibers: Mutex::new(Vec::new()),
+            idle_fiber_count: AtomicUsize::new(0),
             idle_fibers_low: AtomicUsize::new(0),
             fiber_count: AtomicUsize::new(0),
             fiber_count_max: AtomicUsize::new(0),
@@ -457,9 +459,15 @@ impl SystemCore {
         self.fiber_shortages.load(Ordering::Relaxed)
     }
 
-    /// This many are left among `idle_fibers`.
-    pub(crate) fn note_idle_fibers(&self, left: usize) {
-        self.idle_fibers_low.fetch_min(left, Ordering::Relaxed);
+    /// This many are among `idle_fibers` now. Called under its lock.
+    pub(crate) fn note_idle_fibers(&self, count: usize) {
+        self.idle_fiber_count.store(count, Ordering::Relaxed);
+        self.idle_fibers_low.fetch_min(count, Ordering::Relaxed);
+    }
+
+    /// How many are among `idle_fibers`, about.
+    pub(crate) fn idle_fiber_count(&self) -> usize {
+        self.idle_fiber_count.load(Ordering::Relaxed)
     }
 
     /// The fewest that were ever left since the last call; now there are `count`.
