@@ -64,7 +64,8 @@ pub use crate::{
     counter::{AfterCounters, Counter, CounterGuard},
     error::{BuildError, PanicKind, PanicReport, ShutdownError, TimedOut},
     frame::{
-        Frame, FrameArenas, FrameError, FramePipeline, FrameRun, FrameStats, PipelineReport, Stage, StageReport,
+        Frame, FrameArenas, FrameError, FramePipeline, FrameRun, FrameStats, PipelineReport, Stage,
+        StageReport,
     },
     free::{
         broadcast, current_priority, current_worker, in_job, spawn, spawn_after, yield_if_urgent, yield_now,

@@ -56,10 +56,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// As [`job`](Self::job), in the name of another place.
     pub(crate) fn job_from(&'scope self, site: &'static Location<'static>) -> ScopedJobBuilder<'scope> {
-        ScopedJobBuilder {
-            spec: JobSpec::new(self.core(), site).member_of(&self.group),
-            marker: PhantomData,
-        }
+        ScopedJobBuilder { spec: JobSpec::new(self.core(), site).member_of(&self.group), marker: PhantomData }
     }
 
     #[inline]

@@ -134,7 +134,11 @@ fn speed() {
         });
         let each = |time: Duration| time.as_nanos() as f64 / COUNT as f64;
         let ratio = each(heap) / each(frames);
-        println!("{workers} workers: frame {:.2} ns, heap {:.2} ns, {ratio:.1} times", each(frames), each(heap));
+        println!(
+            "{workers} workers: frame {:.2} ns, heap {:.2} ns, {ratio:.1} times",
+            each(frames),
+            each(heap)
+        );
         assert!(cfg!(debug_assertions) || ratio >= 5.0);
     }
 }

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Census, Rng, WORKERS, builder, message, panic_of, planned, planned_id, seed, soak, system, watch};
+use common::{
+    Census, Rng, WORKERS, builder, message, panic_of, planned, planned_id, seed, soak, system, watch,
+};
 use ramie::allocator_api2::vec::Vec as FrameVec;
 use ramie::{
     Counter, Drain, FrameArenas, FramePipeline, FrameRun, JobSystem, PanicKind, PipelineReport, Stage,
@@ -89,7 +91,8 @@ fn stages_overlap() {
         let mut pipeline = FramePipeline::new(&arenas);
         let stages: [Stage<()>; 3] = std::array::from_fn(|_| pipeline.stage("stage", ()));
         let frames = 30;
-        let inside: Vec<[Counter; 3]> = (0..frames).map(|_| std::array::from_fn(|_| Counter::new(1))).collect();
+        let inside: Vec<[Counter; 3]> =
+            (0..frames).map(|_| std::array::from_fn(|_| Counter::new(1))).collect();
         pipeline.run(0..frames, |f, frame| {
             for (index, stage) in stages.iter().enumerate() {
                 f.enter(stage, |()| {
@@ -233,7 +236,12 @@ fn a_panic_ends_its_frame_and_no_other() {
             assert_eq!((report.frames, report.panicked), (50, 20));
             assert_eq!(names_and_runs(&report), [("first", 45), ("second", 40)]);
             assert!(first.into_inner().into_iter().eq((0..50).filter(|frame| frame % 10 != 3)));
-            assert!(second.into_inner().into_iter().eq((0..50).filter(|frame| ![3, 5, 7].contains(&(frame % 10)))));
+            assert!(
+                second
+                    .into_inner()
+                    .into_iter()
+                    .eq((0..50).filter(|frame| ![3, 5, 7].contains(&(frame % 10))))
+            );
             census.assert_all_dropped(50 + 40);
             let mut heard = std::mem::take(&mut *heard.lock().expect("it is not poisoned"));
             heard.sort_by_key(|&(_, frame, _)| frame);
@@ -416,7 +424,11 @@ fn a_panic_of_the_inputs_goes_on_after_the_frames_have_ended() {
         let arenas = arenas(&system, 3);
         let mut pipeline = FramePipeline::new(&arenas);
         let stage = pipeline.stage("stage", 0);
-        let inputs = (0..).inspect(|n| if *n == 10 { planned(1) });
+        let inputs = (0..).inspect(|n| {
+            if *n == 10 {
+                planned(1)
+            }
+        });
         let body = |f: &FrameRun<'_>, _| {
             ramie::yield_now();
             f.enter(&stage, |count| *count += 1);
@@ -451,7 +463,8 @@ fn a_shutdown_ends_the_run() {
                         f.enter(&second, |count| *count += 1);
                     })
                 };
-                let drain = if round < 2 { Drain::Abandon } else { Drain::Deadline(std::time::Duration::ZERO) };
+                let drain =
+                    if round < 2 { Drain::Abandon } else { Drain::Deadline(std::time::Duration::ZERO) };
                 std::thread::scope(|threads| {
                     let running = threads.spawn(|| {
                         let result = panic_of(|| if inside { system.run(&mut run) } else { run() });
@@ -499,9 +512,7 @@ fn finish_runs_a_pipeline_inside_to_its_end() {
                 });
                 begun.wait();
                 threads.spawn(|| system.shutdown(Drain::Finish).expect("from outside"));
-                common::spin_until(|| {
-                    matches!(system.spawn(|| ()).join(), Err(ramie::JobError::Abandoned))
-                });
+                common::spin_until(|| matches!(system.spawn(|| ()).join(), Err(ramie::JobError::Abandoned)));
                 gate.signal();
                 match running.join().expect("it catches its panic") {
                     Ok(report) => assert!(inside && report.frames == 50),

@@ -89,7 +89,10 @@ impl<'frame> Play<'frame> {
             8 if depth > 0 => {
                 let seeds = [rng.next(), rng.next()];
                 let value = frame.alloc_with(|| {
-                    ramie::join(|| self.steps(Rng(seeds[0]), depth - 1), || self.steps(Rng(seeds[1]), depth - 1));
+                    ramie::join(
+                        || self.steps(Rng(seeds[0]), depth - 1),
+                        || self.steps(Rng(seeds[1]), depth - 1),
+                    );
                     ramie::yield_now();
                     tag
                 });
@@ -225,7 +228,10 @@ fn check_blocks(arenas: &FrameArenas, workers: usize, oversize_max: usize) {
     assert!(blocks <= arenas.frames_in_flight() * per_frame, "{blocks} blocks: {stats:?}");
     let oversize = stats.oversize_blocks_in_use + stats.oversize_blocks_pooled;
     // Of 32, 64, 128 KiB, and one more for what is both large and aligned.
-    assert!(oversize <= 4 * arenas.frames_in_flight() * oversize_max, "{oversize} oversize blocks: {stats:?}");
+    assert!(
+        oversize <= 4 * arenas.frames_in_flight() * oversize_max,
+        "{oversize} oversize blocks: {stats:?}"
+    );
 }
 
 #[test]
@@ -245,7 +251,9 @@ fn random_frames_keep_what_they_are_given() {
         // More at once than there may be; from jobs, from jobs of the other system, and from a thread.
         std::thread::scope(|threads| {
             threads.spawn(|| (0..frames / 4).for_each(one));
-            threads.spawn(|| other.scope(|s| (0..frames / 4).for_each(|n| drop(s.spawn(move || one(n + frames))))));
+            threads.spawn(|| {
+                other.scope(|s| (0..frames / 4).for_each(|n| drop(s.spawn(move || one(n + frames)))))
+            });
             ours.scope(|s| (0..frames / 2).for_each(|n| drop(s.spawn(move || one(n + 2 * frames)))));
         });
         let stats = arenas.stats();
@@ -310,13 +318,13 @@ fn random_pipelines_keep_their_order() {
                 play.check();
             });
             let stage_count = stages.len();
-            let panics = |frame: u64| (0..stage_count).find(|&stage| (4..=5).contains(&outcome(frame, stage)));
+            let panics =
+                |frame: u64| (0..stage_count).find(|&stage| (4..=5).contains(&outcome(frame, stage)));
             assert_eq!(report.frames, frames);
             assert_eq!(report.panicked, (0..frames).filter(|&frame| panics(frame).is_some()).count() as u64);
             for (index, stage) in stages.into_iter().enumerate() {
-                let entered = |&frame: &u64| {
-                    index < panics(frame).unwrap_or(stage_count) && outcome(frame, index) > 5
-                };
+                let entered =
+                    |&frame: &u64| index < panics(frame).unwrap_or(stage_count) && outcome(frame, index) > 5;
                 assert!(stage.into_inner().into_iter().eq((0..frames).filter(entered)));
             }
             assert_eq!((arenas.stats().frames_in_flight, arenas.stats().blocks_in_use), (0, 0));

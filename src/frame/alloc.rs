@@ -175,7 +175,6 @@ impl Frame {
     /// ```
     #[inline]
     #[track_caller]
-    #[expect(clippy::mut_from_ref, reason = "each call hands out other memory")]
     pub fn alloc<T>(&self, value: T) -> &mut T {
         self.alloc_with(|| value)
     }
@@ -198,7 +197,6 @@ impl Frame {
     /// ```
     #[inline]
     #[track_caller]
-    #[expect(clippy::mut_from_ref, reason = "each call hands out other memory")]
     pub fn alloc_with<T>(&self, init: impl FnOnce() -> T) -> &mut T {
         const {
             assert!(
@@ -333,7 +331,6 @@ impl Frame {
     /// ```
     #[inline]
     #[track_caller]
-    #[expect(clippy::mut_from_ref, reason = "each call hands out other memory")]
     pub fn alloc_slice_fill_iter<I>(&self, values: I) -> &mut [I::Item]
     where
         I: IntoIterator,

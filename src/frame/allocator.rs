@@ -31,7 +31,12 @@ unsafe impl Allocator for &Frame {
     }
 
     #[inline]
-    unsafe fn grow(&self, memory: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn grow(
+        &self,
+        memory: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         debug_assert!(new.size() >= old.size(), "promised by the caller");
         if old.size() != 0 && memory.addr().get() & (new.align() - 1) == 0 {
             // SAFETY: the caller has memory of this size; `with_bump` makes this thread the bump's owner.
@@ -64,7 +69,12 @@ unsafe impl Allocator for &Frame {
     }
 
     #[inline]
-    unsafe fn shrink(&self, memory: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn shrink(
+        &self,
+        memory: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         debug_assert!(new.size() <= old.size(), "promised by the caller");
         if memory.addr().get() & (new.align() - 1) != 0 {
             // Rare: smaller, and of a greater alignment than it happens to have.

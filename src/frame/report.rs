@@ -8,7 +8,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum FrameError {
     /// No frames in flight.
-    #[error("frame arenas need at least 1 frame in flight: pass 2 or 3 to let one frame begin while another ends")]
+    #[error(
+        "frame arenas need at least 1 frame in flight: pass 2 or 3 to let one frame begin while another ends"
+    )]
     NoFrames,
     /// More frames in flight than [`FrameArenas::FRAMES_MAX`](crate::FrameArenas::FRAMES_MAX).
     #[error("{requested} frames in flight are too many: pass at most {max}")]
@@ -19,7 +21,9 @@ pub enum FrameError {
         max: usize,
     },
     /// A size of blocks outside of what can work.
-    #[error("blocks of {requested} bytes are out of range: pass between {min} and {max} bytes to `with_block_size`")]
+    #[error(
+        "blocks of {requested} bytes are out of range: pass between {min} and {max} bytes to `with_block_size`"
+    )]
     BlockSize {
         /// What was asked for, in bytes.
         requested: usize,

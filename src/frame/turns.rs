@@ -66,8 +66,7 @@ impl Turns {
             longest: Duration::ZERO,
             waited: Duration::ZERO,
         };
-        let slot =
-            |_| Slot { phase: Phase::Spent, gates: stages.iter().map(|_| None).collect::<Box<[_]>>() };
+        let slot = |_| Slot { phase: Phase::Spent, gates: stages.iter().map(|_| None).collect::<Box<[_]>>() };
         let state = State {
             begun: 0,
             retired: 0,

@@ -81,7 +81,10 @@ pub(crate) fn film(
     });
     if report.panicked > 0 {
         // Each has said why when it happened.
-        return Err(Failure::new(format!("{} frames of the film panicked: please report this", report.panicked)));
+        return Err(Failure::new(format!(
+            "{} frames of the film panicked: please report this",
+            report.panicked
+        )));
     }
     let (mut simulated, collected) = (simulate.into_inner(), collect.into_inner());
     simulated.frame_ends();

@@ -56,7 +56,12 @@ impl<'memory> AtomicGrid<'memory> {
 
 /// Moves all grains by one step, on a grid whose content does not matter. Afterwards the grid holds
 /// the grains where they lay before the step.
-pub(crate) fn step(step: Step, terrain: &Terrain, grains: &mut [Grain], grid: &mut AtomicGrid<'_>) -> StepTimes {
+pub(crate) fn step(
+    step: Step,
+    terrain: &Terrain,
+    grains: &mut [Grain],
+    grid: &mut AtomicGrid<'_>,
+) -> StepTimes {
     let start = Instant::now();
     clear(terrain, grid);
     let cleared = Instant::now();

@@ -93,7 +93,9 @@ fn skipped_stages_are_passed_with_the_turn_in_a_later_one() {
     pass(&turns, 1, 2);
     turns.end(1);
     turns.end(0);
-    assert!(turns.into_reports().1.iter().all(|report| report.runs == if report.name == "c" { 2 } else { 0 }));
+    assert!(
+        turns.into_reports().1.iter().all(|report| report.runs == if report.name == "c" { 2 } else { 0 })
+    );
 }
 
 /// What a frame that is ending has not got round to yet, the next one does.
