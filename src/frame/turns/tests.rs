@@ -57,7 +57,7 @@ fn frames_follow_each_other_through_the_stages() {
 #[test]
 fn a_frame_that_ends_early_is_stepped_over_in_its_turn() {
     let turns = Turns::new(3, &STAGES);
-    (0..3).for_each(|_| drop(begin(&turns)));
+    (0..3).for_each(|_| _ = begin(&turns));
     turns.end(1);
     assert!(!is_open(&turns, 2, 0), "frame 0 has not passed");
     pass(&turns, 0, 0);
@@ -70,7 +70,7 @@ fn a_frame_that_ends_early_is_stepped_over_in_its_turn() {
 #[test]
 fn slots_come_free_in_order() {
     let turns = Turns::new(3, &STAGES);
-    (0..3).for_each(|_| drop(begin(&turns)));
+    (0..3).for_each(|_| _ = begin(&turns));
     turns.end(2);
     turns.end(1);
     assert_eq!(turns.outstanding.value(), 3, "frame 0 is still there");
@@ -85,7 +85,7 @@ fn slots_come_free_in_order() {
 #[test]
 fn skipped_stages_are_passed_with_the_turn_in_a_later_one() {
     let turns = Turns::new(2, &STAGES);
-    (0..2).for_each(|_| drop(begin(&turns)));
+    (0..2).for_each(|_| _ = begin(&turns));
     turns.skip(0, 0..2);
     assert!(is_open(&turns, 1, 0) && is_open(&turns, 1, 1) && !is_open(&turns, 1, 2));
     pass(&turns, 0, 2);
@@ -102,7 +102,7 @@ fn skipped_stages_are_passed_with_the_turn_in_a_later_one() {
 #[test]
 fn a_frame_may_skip_behind_one_that_is_about_to_end() {
     let turns = Turns::new(2, &STAGES);
-    (0..2).for_each(|_| drop(begin(&turns)));
+    (0..2).for_each(|_| _ = begin(&turns));
     {
         let mut state = super::lock(&turns.state);
         state.slots[0].phase = super::Phase::Ended;
@@ -122,11 +122,11 @@ fn a_frame_may_skip_behind_one_that_is_about_to_end() {
 #[test]
 fn a_late_signal_opens_no_other_frames_gate() {
     let turns = Turns::new(2, &STAGES);
-    (0..2).for_each(|_| drop(begin(&turns)));
+    (0..2).for_each(|_| _ = begin(&turns));
     let late = gate(&turns, 1, 1).expect("it is closed");
     turns.end(0);
     turns.end(1);
-    (0..2).for_each(|_| drop(begin(&turns)));
+    (0..2).for_each(|_| _ = begin(&turns));
     assert!(late.is_zero());
     assert!(!is_open(&turns, 3, 1));
     turns.end(2);
@@ -137,7 +137,7 @@ fn a_late_signal_opens_no_other_frames_gate() {
 #[should_panic(expected = "not its turn")]
 fn to_pass_out_of_turn_is_a_defect() {
     let turns = Turns::new(2, &STAGES);
-    (0..2).for_each(|_| drop(begin(&turns)));
+    (0..2).for_each(|_| _ = begin(&turns));
     turns.pass(1, 0, |_| ());
 }
 
