@@ -139,13 +139,15 @@ fn inputs_are_asked_in_place_when_there_is_room() {
         let mut pipeline = FramePipeline::new(&arenas);
         let ended = AtomicUsize::new(0);
         let here = std::thread::current().id();
+        // The inputs need not be `Send`.
+        let last = std::rc::Rc::new(20);
         let mut asked = 0;
         let inputs = std::iter::from_fn(|| {
             assert_eq!(std::thread::current().id(), here);
             // Of the frames so far all but one have ended, or there would be no room.
             assert!(ended.load(Ordering::SeqCst) + 1 >= asked);
             asked += 1;
-            (asked <= 20).then_some(std::rc::Rc::new(asked).as_ref().clone())
+            (asked <= *last).then_some(asked)
         });
         let report = pipeline.run(inputs, |_, _| _ = ended.fetch_add(1, Ordering::SeqCst));
         assert_eq!(report.frames, 20);
@@ -529,7 +531,7 @@ fn a_pipeline_without_a_system_says_so() {
     let mut pipeline = FramePipeline::new(&arenas);
     let text = message(&*panic_of(|| pipeline.run(0..3, |_, _| ())));
     assert!(text.contains("has ended") || text.contains("shut down"), "{text}");
-    (0..FramePipeline::STAGES_MAX).for_each(|_| drop(pipeline.stage("one of many", ())));
+    (0..FramePipeline::STAGES_MAX).for_each(|_| _ = pipeline.stage("one of many", ()));
     assert!(message(&*panic_of(|| pipeline.stage("one too many", ()))).contains("at most 256"));
 }
 
