@@ -23,7 +23,7 @@ impl Peaks {
             }
             let status = fs::read_to_string(process.path().join("status")).unwrap_or_default();
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
-            let Some(kib) = peak.and_then(|kib| kib.parse().ok()) else { continue };
+            let Some(kib) = peak.and_then(|kib| kib.parse::<u64>().ok()) else { continue };
             // The name ends with a hash.
             let test = name.rsplit_once('-').map_or(name, |(test, _)| test);
             let known = self.0.entry(test.to_owned()).or_default();
