@@ -237,6 +237,11 @@ fn places_are_reserved_before_closures_run() {
         let arenas = arenas(&system, 1);
         let frame = arenas.begin();
         system.run(|| {
+            // The place of the outer one comes first.
+            let outer = frame.alloc_with(|| address(frame.alloc(1_u8)));
+            assert!(address(outer) < *outer);
+            let outer = frame.alloc_slice_fill_with(2, |_| address(frame.alloc(1_u8)));
+            assert!(address(outer) < outer[0] && outer[0] < outer[1]);
             // Closures that allocate, also more than a block.
             let outer = frame.alloc_with(|| {
                 let inner = frame.alloc_with(|| [&*frame.alloc(1), &*frame.alloc(2)]);

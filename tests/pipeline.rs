@@ -551,6 +551,39 @@ fn the_limit_of_fibers_panics_instead_of_hanging() {
     assert_eq!(arenas.stats().frames_in_flight, 0);
 }
 
+/// A wait for a turn that is refused leaves everything as it was: the frame may try again.
+#[test]
+fn a_frame_may_try_again_after_the_limit_of_fibers() {
+    let _watch = watch("try again", 60);
+    let system = builder().workers(1).max_fibers(2).build().expect("a system");
+    let arenas = arenas(&system, 2);
+    let mut pipeline = FramePipeline::new(&arenas);
+    let (first, second) = (pipeline.stage("first", ()), pipeline.stage("second", Vec::new()));
+    let (gate, refused) = (Counter::new(1), AtomicUsize::new(0));
+    let report = pipeline.run(0..2, |f, frame| {
+        f.enter(&first, |()| ());
+        if frame == 0 {
+            f.enter(&second, |seen| {
+                gate.wait();
+                seen.push(frame);
+            });
+            return;
+        }
+        let enter = || f.enter(&second, |seen| seen.push(frame));
+        while let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(enter)) {
+            let text = message(&*payload);
+            assert!(text.contains("FiberLimit") && text.contains("FrameRun::enter"), "{text}");
+            if refused.fetch_add(1, Ordering::Relaxed) == 0 {
+                gate.signal();
+            }
+            ramie::yield_now();
+        }
+    });
+    assert_eq!(report.panicked, 0);
+    assert!(refused.into_inner() > 0);
+    assert_eq!(second.into_inner(), [0, 1]);
+}
+
 #[test]
 fn debug_output_names_stages_and_frames() {
     let system = system(1);
