@@ -615,3 +615,17 @@ fn frames_and_arenas_go_wherever_they_are_needed() {
     check::<Frame>();
     check::<FrameArenas>();
 }
+
+/// What is written for any allocator of `allocator-api2` takes a frame, and a bumpalo arena just the same.
+#[test]
+fn frames_and_bumpalo_speak_the_same_language() {
+    fn sum(allocator: impl Allocator + Copy) -> u64 {
+        let mut numbers = FrameVec::new_in(allocator);
+        numbers.extend(0..1000_u64);
+        let boxed = FrameBox::new_in(5, allocator);
+        numbers.iter().sum::<u64>() + *boxed
+    }
+    let system = system(1);
+    let arenas = arenas(&system, 1);
+    assert_eq!(sum(&arenas.begin()), sum(&bumpalo::Bump::new()));
+}
