@@ -220,6 +220,13 @@ pub enum PanicKind {
     Destructor,
     /// A callback of the builder.
     Callback,
+    /// A frame of a [`FramePipeline`](crate::FramePipeline).
+    FrameStage {
+        /// The stage that it panicked in; `None` if it was in none.
+        stage: Option<&'static str>,
+        /// The number of the frame in its run, from 0.
+        frame: u64,
+    },
 }
 
 /// A panic that no handle, scope or batch took; handed to [`Builder::on_panic`](crate::Builder::on_panic).

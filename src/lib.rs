@@ -32,6 +32,8 @@ mod config;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod frame;
+#[cfg(not(loom))]
 mod free;
 #[cfg(not(loom))]
 mod interop;
@@ -50,12 +52,21 @@ mod trace;
 #[cfg(not(loom))]
 mod worker_local;
 
+/// The crate by whose [`Allocator`](allocator_api2::alloc::Allocator) collections take memory from a [`Frame`]: version
+/// 0.2, which `hashbrown` 0.16 and `bumpalo` 3 speak. It has a vector and a box of its own.
+#[cfg(not(loom))]
+pub use allocator_api2;
+
 #[cfg(not(loom))]
 pub use crate::{
     batch::{BatchHandle, spawn_batch},
     config::Builder,
     counter::{AfterCounters, Counter, CounterGuard},
     error::{BuildError, PanicKind, PanicReport, ShutdownError, TimedOut},
+    frame::{
+        Frame, FrameArenas, FrameError, FramePipeline, FrameRun, FrameStats, PipelineReport, Stage,
+        StageReport,
+    },
     free::{
         broadcast, current_priority, current_worker, in_job, spawn, spawn_after, yield_if_urgent, yield_now,
     },

@@ -51,10 +51,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// Sets up a job: a name, counters.
     #[track_caller]
     pub fn job(&'scope self) -> ScopedJobBuilder<'scope> {
-        ScopedJobBuilder {
-            spec: JobSpec::new(self.core(), Location::caller()).member_of(&self.group),
-            marker: PhantomData,
-        }
+        self.job_from(Location::caller())
+    }
+
+    /// As [`job`](Self::job), in the name of another place.
+    pub(crate) fn job_from(&'scope self, site: &'static Location<'static>) -> ScopedJobBuilder<'scope> {
+        ScopedJobBuilder { spec: JobSpec::new(self.core(), site).member_of(&self.group), marker: PhantomData }
     }
 
     #[inline]

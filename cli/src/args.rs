@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Turns a picture into sand and films how it falls.
     ///
-    /// Each frame is a small graph of jobs: clear, mark and update move the sand, draw makes a picture
+    /// Each frame goes through a pipeline: clear, mark and update move the sand, draw makes a picture
     /// of it, encode writes the picture. Drawing and encoding run beside the simulation of the frames
     /// that follow.
     ///

@@ -133,13 +133,18 @@ impl Counter {
     /// As [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_until(&self, target: usize) {
-        let site = Location::caller();
+        self.wait_until_from(target, Location::caller(), "Counter::wait_until");
+    }
+
+    /// As [`wait_until`](Self::wait_until), in the name of another wait.
+    #[track_caller]
+    pub(crate) fn wait_until_from(&self, target: usize, site: &'static Location<'static>, what: &str) {
         let done = match target {
             0 => self.cell.wait_zero(site),
             _ => self.cell.wait_target(target, None, site).map(|_| ()),
         };
         if done.is_err() {
-            fiber_limit("Counter::wait_until");
+            fiber_limit(what);
         }
     }
 

@@ -65,6 +65,12 @@ pub(crate) fn job_tag(system: u32, priority: Priority) -> u32 {
     system | (priority as u32) << PRIORITY_SHIFT
 }
 
+/// The index of the system in a tag.
+#[inline]
+pub(crate) fn system_of_tag(tag: u32) -> u32 {
+    tag & SYSTEM_MASK
+}
+
 impl JobHeader {
     pub(crate) fn vacant(node: Node) -> Self {
         Self {
@@ -85,7 +91,7 @@ impl JobHeader {
     }
 
     pub(crate) fn system(&self) -> u32 {
-        self.node.aux.load(Ordering::Relaxed) & SYSTEM_MASK
+        system_of_tag(self.node.aux.load(Ordering::Relaxed))
     }
 
     /// The priority that the job was spawned with.

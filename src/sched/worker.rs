@@ -383,6 +383,12 @@ impl Worker {
         ptr::eq(self.system.get(), core)
     }
 
+    /// Whether the worker belongs to the system of this index.
+    #[inline]
+    pub(crate) fn belongs_to_index(&self, system: u32) -> bool {
+        crate::job::header::system_of_tag(self.job_tag.get()) == system
+    }
+
     /// Whether the system's fibers may be resumed by any of its workers.
     #[inline]
     pub(crate) fn migrates(&self) -> bool {

@@ -9,4 +9,4 @@ mod registry;
 pub use drain::{Drain, Report};
 pub use public::JobSystem;
 pub(crate) use public::broadcast_in;
-pub(crate) use registry::{count_finished_elsewhere, for_each_system, report_panic, with_system};
+pub(crate) use registry::{count_finished_elsewhere, find, for_each_system, report_panic, with_system};

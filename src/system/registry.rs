@@ -31,7 +31,7 @@ pub(super) fn register(core: &Arc<SystemCore>) {
     systems.push((core.index, Arc::downgrade(core)));
 }
 
-pub(super) fn find(index: u32) -> Option<Arc<SystemCore>> {
+pub(crate) fn find(index: u32) -> Option<Arc<SystemCore>> {
     let systems = SYSTEMS.lock().unwrap_or_else(PoisonError::into_inner);
     systems.iter().find(|(known, _)| *known == index)?.1.upgrade()
 }
@@ -80,6 +80,10 @@ pub(crate) fn report_panic(index: u32, kind: PanicKind, site: SiteRef, payload: 
                 PanicKind::DetachedJob => "a detached job panicked",
                 PanicKind::Destructor => "a destructor panicked while ramie dropped a value",
                 PanicKind::Callback => "a callback panicked",
+                PanicKind::FrameStage { stage: Some(stage), frame } => {
+                    &format!("stage '{stage}' of frame {frame} panicked")
+                }
+                PanicKind::FrameStage { stage: None, frame } => &format!("frame {frame} panicked"),
             };
             complain!("ramie: {what}: {message} ({site})");
         }

@@ -2,14 +2,20 @@
 //!
 //! `cargo xtask soak [MINUTES] [SEED]` runs the stress tests again and again, each time with another seed and
 //! the heat turned up, until the time is over or one of them fails. It prints each seed, so that
-//! `RAMIE_SEED=<seed> RAMIE_SOAK=<heat> cargo test --test <name>` repeats a failure.
+//! `RAMIE_SEED=<seed> RAMIE_SOAK=<heat> cargo test --test <name>` repeats a failure. After each round it prints how much
+//! memory the tests had at most, where the operating system tells.
 
+mod memory;
+
+use memory::Peaks;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const USAGE: &str = "usage: cargo xtask soak [MINUTES, by default 10] [SEED]";
 /// How many times more each stress test does than in the suite.
 const HEAT: &str = "4";
+/// Time between two looks at the memory of the tests.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,12 +45,23 @@ fn soak(limit: Duration, mut seed: u64) -> ExitCode {
     while begin.elapsed() < limit {
         rounds += 1;
         println!("round {rounds}, seed {seed}, {} s of {} s", begin.elapsed().as_secs(), limit.as_secs());
+        let mut peaks = Peaks::default();
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["test", "--package", "ramie", "--quiet"])
             .args(["--test", "stress_*"])
             .env("RAMIE_SEED", seed.to_string())
             .env("RAMIE_SOAK", HEAT)
-            .status();
+            .spawn()
+            .and_then(|mut tests| {
+                loop {
+                    if let Some(status) = tests.try_wait()? {
+                        break Ok(status);
+                    }
+                    peaks.look();
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            });
+        println!("{peaks}");
         match status {
             Ok(status) if status.success() => {}
             Ok(status) => {

@@ -21,7 +21,8 @@ pub(crate) struct Bare {
 
 /// Simulates with parallel loops on the workers of a job system.
 pub(crate) fn parallel(system: &JobSystem, scene: &Scene, frame_count: u32, progress: &Progress) -> Bare {
-    let mut grid = AtomicGrid::new();
+    let mut cells = parallel::empty_cells();
+    let mut grid = AtomicGrid::new(&mut cells);
     // Inside of a job, loops use the workers of its system.
     system.run(|| {
         simulate(scene, frame_count, progress, |simulation| {

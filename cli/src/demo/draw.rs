@@ -1,5 +1,7 @@
 //! Draws the grid: 2 x 2 cells become one pixel.
 
+use ramie::Frame;
+
 use crate::sand::SIDE;
 use crate::sand::grid::{WALL, grain_index};
 use crate::sand::parallel::AtomicGrid;
@@ -17,38 +19,26 @@ const ROWS_PER_CHUNK: usize = 10;
 const BACKGROUND: [u8; 3] = [16, 17, 26];
 const STONE: [u8; 3] = [74, 78, 92];
 
-/// A picture of the grid: rows from the top, three bytes a pixel.
-#[derive(Debug)]
-pub(crate) struct Canvas {
-    pub(crate) bytes: Vec<u8>,
-}
+/// Bytes of a picture: rows from the top, three bytes a pixel.
+const PICTURE_BYTES: usize = FRAME_SIDE * FRAME_SIDE * 3;
 
-impl Canvas {
-    pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; FRAME_SIDE * FRAME_SIDE * 3] }
-    }
-}
-
-/// Shrinks a picture to half its width and height, over whatever `half` holds.
-pub(crate) fn halve(canvas: &Canvas, half: &mut Vec<u8>) {
+/// Shrinks a picture to half its width and height, in the frame's memory.
+pub(crate) fn halve<'frame>(frame: &'frame Frame, picture: &[u8]) -> &'frame [u8] {
     let row_bytes = FRAME_SIDE * 3;
-    half.clear();
-    for rows in canvas.bytes.chunks_exact(2 * row_bytes) {
-        let (upper, lower) = rows.split_at(row_bytes);
-        for (above, below) in upper.chunks_exact(6).zip(lower.chunks_exact(6)) {
-            half.extend((0..3).map(|channel| {
-                let block = [above[channel], above[channel + 3], below[channel], below[channel + 3]];
-                (block.map(u16::from).iter().sum::<u16>() / 4) as u8
-            }));
-        }
-    }
+    frame.alloc_slice_fill_with(PICTURE_BYTES / 4, |index| {
+        let (row, column) = (index / (row_bytes / 2), index % (row_bytes / 2));
+        let corner = 2 * row * row_bytes + column / 3 * 6 + column % 3;
+        let block = [corner, corner + 3, corner + row_bytes, corner + row_bytes + 3];
+        (block.map(|at| u16::from(picture[at])).iter().sum::<u16>() / 4) as u8
+    })
 }
 
-/// Draws the grid over whatever the canvas holds. Rows are independent of each other, so this is a
-/// parallel loop again.
-pub(crate) fn draw(grid: &AtomicGrid, scene: &Scene, canvas: &mut Canvas) {
+/// Draws the grid, in the frame's memory. Rows are independent of each other, so this is a parallel
+/// loop again.
+pub(crate) fn draw<'frame>(frame: &'frame Frame, grid: &AtomicGrid<'_>, scene: &Scene) -> &'frame [u8] {
     let row_bytes = FRAME_SIDE * 3;
-    ramie::par_chunks_mut(&mut canvas.bytes, ROWS_PER_CHUNK * row_bytes).for_each(|(chunk_index, chunk)| {
+    let picture = frame.alloc_slice_fill_with(PICTURE_BYTES, |_| 0);
+    ramie::par_chunks_mut(picture, ROWS_PER_CHUNK * row_bytes).for_each(|(chunk_index, chunk)| {
         let first = chunk_index * ROWS_PER_CHUNK;
         for (row, pixels) in (first..).zip(chunk.chunks_exact_mut(row_bytes)) {
             for (column, pixel) in pixels.chunks_exact_mut(3).enumerate() {
@@ -56,10 +46,11 @@ pub(crate) fn draw(grid: &AtomicGrid, scene: &Scene, canvas: &mut Canvas) {
             }
         }
     });
+    picture
 }
 
 /// The mean colour of the grains in a block of cells; stone or background where there are none.
-fn colour(grid: &AtomicGrid, scene: &Scene, column: usize, row: usize) -> [u8; 3] {
+fn colour(grid: &AtomicGrid<'_>, scene: &Scene, column: usize, row: usize) -> [u8; 3] {
     let corner = row * CELLS_PER_PIXEL * SIDE + column * CELLS_PER_PIXEL;
     let mut sums = [0_u16; 3];
     let mut grain_count = 0;

@@ -27,9 +27,8 @@ const PICTURES_PER_SECOND: u16 = 15;
 #[derive(Debug)]
 pub(crate) struct Pixels(Vec<u8>);
 
-/// Compresses the pixels of a frame to a PNG file in memory, over whatever `file` holds.
-pub(crate) fn frame(pixels: &[u8], file: &mut Vec<u8>) -> Result<(), Failure> {
-    file.clear();
+/// Compresses the pixels of a frame to a PNG file in memory.
+pub(crate) fn frame(pixels: &[u8], file: &mut impl Write) -> Result<(), Failure> {
     compress(pixels, FRAME_SIDE, file)
         .map_err(|error| Failure::new(format!("cannot encode a frame ({error}): please report this")))
 }
@@ -85,7 +84,7 @@ fn frame_control(number: [u8; 4]) -> Vec<u8> {
 
 /// Writes a square picture as a PNG file. Sand has little in common with the pixel beside it, so
 /// no filter makes smaller files than any, and the fastest real compression does well enough.
-fn compress(pixels: &[u8], side: usize, file: &mut Vec<u8>) -> Result<(), png::EncodingError> {
+fn compress(pixels: &[u8], side: usize, file: &mut impl Write) -> Result<(), png::EncodingError> {
     let mut encoder = encoder(side, file);
     encoder.set_deflate_compression(DeflateCompression::Level(1));
     encoder.set_filter(png::Filter::NoFilter);

@@ -1,43 +1,41 @@
-//! The film as a graph of jobs.
+//! The film as a pipeline of frames.
 //!
 //! ```text
-//! frame n      clear -> mark -> update --> draw --> encode, write
-//!                                  |
-//! frame n + 1                      `-> clear -> mark -> update --> draw --> encode, write
-//!                                                           |
-//! frame n + 2                                               `-> clear -> ...
+//! frame n      simulate ──> draw ──> encode ──> collect
+//! frame n + 1          └──> simulate ──> draw ──> encode ──> collect
+//! frame n + 2                       └──> simulate ──> draw ──> encode ──> collect
 //! ```
 //!
-//! The simulation is the loop in [`film_inside`]. Its phases are parallel loops, which wait for their own
-//! parts. Each frame's grid then goes to a job that draws it, and the picture to a job that encodes
-//! it, so both run beside the simulation of the frames that follow.
+//! Each frame is one job that goes through the stages. Simulating is a stage because a frame's sand comes from that of the
+//! frame before; drawing is one so that not all frames do it at the same time; collecting is one because the
+//! animation has an order. Each of them has one frame at a time, and their phases are parallel loops.
+//! Encoding is most of the work and in no stage, so as many frames are at it at once as there are workers.
 //!
-//! What the jobs work on is handed on by value, and comes back through the handles of the jobs. This
-//! is also the only limit to how far the simulation runs ahead: there are two grids, so frame n + 2
-//! waits until frame n is drawn; and there are a few sheets, so drawing waits until one of them has
-//! been encoded. Such a wait suspends the simulation's fiber, and its worker encodes meanwhile.
+//! The grid, the picture and the file of a frame lie in its frame arena. There are as many frames as arenas, which
+//! is what limits how far the simulation runs ahead.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ramie::{JobError, JobSystem, ScopedHandle};
+use ramie::allocator_api2::vec::Vec as FrameVec;
+use ramie::{Frame, FrameArenas, FramePipeline, JobSystem};
 
-use super::draw::{Canvas, draw, halve};
+use super::draw::{draw, halve};
 use super::encode::{self, FRAMES_PER_PICTURE, Pixels};
 use super::progress::Progress;
-use super::times::Times;
+use super::times::{Samples, Times};
 use crate::error::Failure;
 use crate::sand::parallel::{self, AtomicGrid};
 use crate::sand::scene::Scene;
 use crate::sand::simulation::Simulation;
 
-/// One grid is simulated while the other is drawn.
-const GRID_COUNT: usize = 2;
+/// The most frames that are under way at a time; each takes about 5 MB.
+const FRAMES_MAX: usize = 16;
 
-/// The most pictures that are drawn or encoded at a time; each takes up to 1.5 MB.
-const SHEETS_MAX: usize = 32;
+/// Room for the file of a frame, which rarely has to grow then.
+const FILE_BYTES: usize = 256 * 1024;
 
 /// What a film leaves behind besides its frames.
 #[derive(Debug)]
@@ -56,67 +54,64 @@ pub(crate) fn film(
     folder: &Path,
     progress: &Progress,
 ) -> Result<Film, Failure> {
-    // One sheet for each worker that encodes, one that is drawn, and one ready for the simulation.
-    let sheet_count = (system.workers() + 2).min(SHEETS_MAX);
-    system.run(|| film_inside(scene, frame_count, folder, sheet_count, progress))
-}
+    // One frame for each worker that encodes, one that is drawn, and one that is simulated.
+    let arenas = FrameArenas::new(system, (system.workers() + 2).min(FRAMES_MAX))
+        .map_err(|error| Failure::new(format!("cannot set up the frames ({error}): please report this")))?;
+    let mut pipeline = FramePipeline::new(&arenas);
+    let simulate = pipeline.stage("simulate", Simulated::new(scene));
+    let draw_stage = pipeline.stage("draw", Samples::default());
+    let collect = pipeline.stage("collect", Collected::default());
 
-/// The same, as the first of the system's jobs.
-fn film_inside(
-    scene: &Scene,
-    frame_count: u32,
-    folder: &Path,
-    sheet_count: usize,
-    progress: &Progress,
-) -> Result<Film, Failure> {
-    ramie::scope(|scope| {
-        let mut simulation = Simulation::new(scene);
-        let mut lab = Lab::new(sheet_count);
-        for frame in 0..frame_count {
+    // After a failure no more frames are begun.
+    let failed = AtomicBool::new(false);
+    let inputs = (0..frame_count).take_while(|_| !failed.load(Ordering::Relaxed));
+    let report = pipeline.run(inputs, |f, number| {
+        let frame = f.frame();
+        let grid = f.enter(&simulate, |simulated| simulated.next(frame));
+        let picture = f.enter(&draw_stage, |times| {
             let start = Instant::now();
-            let mut grid = lab.take_grid()?;
-            let phases =
-                simulation.advance(|step, terrain, grains| parallel::step(step, terrain, grains, &mut grid));
-            lab.times.push_simulation(phases);
-
-            let mut sheet = lab.take_sheet()?;
-            let drawing = scope.job().name("draw").spawn(move || {
-                let start = Instant::now();
-                draw(&grid, scene, &mut sheet.canvas);
-                let took = start.elapsed();
-                // The grid goes back now. The sheet is only free when its picture is written.
-                let encoding = scope.job().name("encode").spawn(move || write_frame(folder, frame, sheet));
-                Drawn { grid, encoding, took }
-            });
-            lab.drawings.push_back(drawing);
-            lab.times.frame.push(start.elapsed());
-            progress.advance();
-        }
-        while lab.collect_oldest()? {}
-        Ok(Film { times: lab.times, checksum: simulation.checksum(), pictures: lab.pictures })
-    })
+            let picture = draw(frame, &grid, scene);
+            times.push(start.elapsed());
+            picture
+        });
+        let encoded = write_frame(folder, frame, number, picture);
+        failed.fetch_or(encoded.is_err(), Ordering::Relaxed);
+        f.enter(&collect, |collected| collected.add(encoded));
+        progress.advance();
+    });
+    if report.panicked > 0 {
+        // Each has said why when it happened.
+        return Err(Failure::new(format!(
+            "{} frames of the film panicked: please report this",
+            report.panicked
+        )));
+    }
+    let (mut simulated, collected) = (simulate.into_inner(), collect.into_inner());
+    simulated.frame_ends();
+    if let Some(failure) = collected.failure {
+        return Err(failure);
+    }
+    let times = Times { draw: draw_stage.into_inner(), encode: collected.times, ..simulated.times };
+    Ok(Film { times, checksum: simulated.simulation.checksum(), pictures: collected.pictures })
 }
 
 /// Encodes a frame and writes it, and beside that encodes its picture for the animation if it has
 /// one there.
-fn write_frame(folder: &Path, frame: u32, mut sheet: Sheet) -> Result<Encoded, Failure> {
+fn write_frame(folder: &Path, frame: &Frame, number: u32, picture: &[u8]) -> Result<Encoded, Failure> {
     let start = Instant::now();
-    let Sheet { canvas, half, file } = &mut sheet;
-    let (written, picture) = ramie::join(
+    let (written, small) = ramie::join(
         || {
-            encode::frame(&canvas.bytes, file)?;
-            write_file(&folder.join(format!("frame-{frame:04}.png")), file)
+            let mut file = FrameVec::with_capacity_in(FILE_BYTES, frame);
+            encode::frame(picture, &mut file)?;
+            write_file(&folder.join(format!("frame-{number:04}.png")), &file)
         },
         || {
-            let in_animation = frame % FRAMES_PER_PICTURE == 0;
-            in_animation.then(|| {
-                halve(canvas, half);
-                encode::picture(half)
-            })
+            let in_animation = number % FRAMES_PER_PICTURE == 0;
+            in_animation.then(|| encode::picture(halve(frame, picture)))
         },
     );
     written?;
-    Ok(Encoded { sheet, picture: picture.transpose()?, took: start.elapsed() })
+    Ok(Encoded { picture: small.transpose()?, took: start.elapsed() })
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
@@ -128,103 +123,60 @@ fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// The memory for a picture on its way.
-#[derive(Debug)]
-struct Sheet {
-    canvas: Canvas,
-    /// The picture at the size of the animation.
-    half: Vec<u8>,
-    /// The file that the picture becomes.
-    file: Vec<u8>,
+/// The state of the simulation's stage.
+struct Simulated<'scene> {
+    simulation: Simulation<'scene>,
+    times: Times,
+    /// When the simulation of the last frame began.
+    last_begin: Option<Instant>,
 }
 
-/// What a drawing job gives back.
-struct Drawn<'scope> {
-    grid: AtomicGrid,
-    encoding: Encoding<'scope>,
-    took: Duration,
+impl<'scene> Simulated<'scene> {
+    fn new(scene: &'scene Scene) -> Self {
+        Self { simulation: Simulation::new(scene), times: Times::default(), last_begin: None }
+    }
+
+    /// Simulates one frame, and leaves its sand on a grid of its own.
+    fn next<'frame>(&mut self, frame: &'frame Frame) -> AtomicGrid<'frame> {
+        self.frame_ends();
+        self.last_begin = Some(Instant::now());
+        let mut grid = AtomicGrid::in_frame(frame);
+        let phases =
+            self.simulation.advance(|step, terrain, grains| parallel::step(step, terrain, grains, &mut grid));
+        self.times.push_simulation(phases);
+        grid
+    }
+
+    fn frame_ends(&mut self) {
+        if let Some(begin) = self.last_begin.take() {
+            self.times.frame.push(begin.elapsed());
+        }
+    }
 }
 
-/// What an encoding job gives back.
+/// What encoding a frame gives.
 struct Encoded {
-    sheet: Sheet,
     picture: Option<Pixels>,
     took: Duration,
 }
 
-type Drawing<'scope> = ScopedHandle<'scope, Drawn<'scope>>;
-type Encoding<'scope> = ScopedHandle<'scope, Result<Encoded, Failure>>;
-
-/// The grids and sheets, those at rest and those in use by a job; and what came of the jobs.
-struct Lab<'scope> {
-    grids: Vec<AtomicGrid>,
-    sheets: Vec<Sheet>,
-    /// The jobs that have a grid and a sheet, oldest first.
-    drawings: VecDeque<Drawing<'scope>>,
-    /// The jobs that have a sheet, oldest first; all of them older than any in `drawings`.
-    encodings: VecDeque<Encoding<'scope>>,
-    times: Times,
+/// The state of the last stage: what came of the frames, in order.
+#[derive(Default)]
+struct Collected {
+    times: Samples,
     pictures: Vec<Pixels>,
+    /// The first one.
+    failure: Option<Failure>,
 }
 
-impl<'scope> Lab<'scope> {
-    fn new(sheet_count: usize) -> Self {
-        let sheet = || Sheet { canvas: Canvas::new(), half: Vec::new(), file: Vec::new() };
-        Self {
-            grids: (0..GRID_COUNT).map(|_| AtomicGrid::new()).collect(),
-            sheets: (0..sheet_count).map(|_| sheet()).collect(),
-            drawings: VecDeque::new(),
-            encodings: VecDeque::new(),
-            times: Times::default(),
-            pictures: Vec::new(),
-        }
-    }
-
-    /// A grid that nobody draws; suspends until there is one.
-    fn take_grid(&mut self) -> Result<AtomicGrid, Failure> {
-        loop {
-            if let Some(grid) = self.grids.pop() {
-                return Ok(grid);
+impl Collected {
+    fn add(&mut self, encoded: Result<Encoded, Failure>) {
+        match encoded {
+            Ok(encoded) => {
+                self.times.push(encoded.took);
+                self.pictures.extend(encoded.picture);
             }
-            self.collect_drawing()?;
+            Err(failure) => _ = self.failure.get_or_insert(failure),
         }
     }
-
-    /// A sheet that nobody draws or encodes; suspends until there is one.
-    fn take_sheet(&mut self) -> Result<Sheet, Failure> {
-        loop {
-            if let Some(sheet) = self.sheets.pop() {
-                return Ok(sheet);
-            }
-            self.collect_oldest()?;
-        }
-    }
-
-    /// Waits for the oldest job of all. False when there is none.
-    fn collect_oldest(&mut self) -> Result<bool, Failure> {
-        Ok(self.collect_encoding()? || self.collect_drawing()?)
-    }
-
-    fn collect_drawing(&mut self) -> Result<bool, Failure> {
-        let Some(drawing) = self.drawings.pop_front() else { return Ok(false) };
-        let drawn = drawing.join().map_err(job_failed)?;
-        self.times.draw.push(drawn.took);
-        self.grids.push(drawn.grid);
-        self.encodings.push_back(drawn.encoding);
-        Ok(true)
-    }
-
-    fn collect_encoding(&mut self) -> Result<bool, Failure> {
-        let Some(encoding) = self.encodings.pop_front() else { return Ok(false) };
-        let encoded = encoding.join().map_err(job_failed)??;
-        self.times.encode.push(encoded.took);
-        self.sheets.push(encoded.sheet);
-        self.pictures.extend(encoded.picture);
-        Ok(true)
-    }
-}
-
-/// A job of the film panicked, which is a mistake in this program.
-fn job_failed(error: JobError) -> Failure {
-    Failure::new(format!("a job of the film did not end well ({error}): please report this"))
 }

@@ -1,4 +1,4 @@
-//! `ramie demo`: a picture becomes sand, and a graph of jobs films how it falls.
+//! `ramie demo`: a picture becomes sand, and a pipeline of frames films how it falls.
 
 mod bare;
 mod draw;

@@ -26,7 +26,7 @@ fn serial_frame(simulation: &mut Simulation<'_>, grid: &mut PlainGrid) {
     simulation.advance(|step, terrain, grains| serial::step(step, terrain, grains, grid));
 }
 
-fn parallel_frame(simulation: &mut Simulation<'_>, grid: &mut AtomicGrid) {
+fn parallel_frame(simulation: &mut Simulation<'_>, grid: &mut AtomicGrid<'_>) {
     simulation.advance(|step, terrain, grains| parallel::step(step, terrain, grains, grid));
 }
 
@@ -59,7 +59,8 @@ fn parallel_and_serial_sand_end_in_the_same_cells() {
     for worker_count in [1, 2, 3, 8] {
         let system = JobSystem::builder().workers(worker_count).build().expect("the system starts");
         let mut parallel = Simulation::new(&scene);
-        let mut grid = AtomicGrid::new();
+        let mut cells = parallel::empty_cells();
+        let mut grid = AtomicGrid::new(&mut cells);
         system.run(|| (0..FRAMES).for_each(|_| parallel_frame(&mut parallel, &mut grid)));
         for (index, (ours, theirs)) in parallel.grains().iter().zip(serial.grains()).enumerate() {
             assert_eq!(ours.cell, theirs.cell, "grain {index} with {worker_count} workers");
