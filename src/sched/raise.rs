@@ -82,7 +82,7 @@ impl Worker {
     /// Calls `look` with everything of this priority that any worker could take. What it gives back goes into
     /// the own deque of this priority. What is pushed meanwhile may be missed.
     fn sweep(&self, priority: Priority, mut look: impl FnMut(JobRef) -> Option<JobRef>) {
-        let mut aside = Vec::new();
+        let mut aside = self.aside.take();
         while let Some(job) = self.pop_at(priority) {
             aside.extend(look(job));
         }
@@ -108,9 +108,10 @@ impl Worker {
                 }
             }
         }
-        for job in aside {
+        for job in aside.drain(..) {
             self.push_at(job, priority);
         }
+        self.aside.set(aside);
     }
 }
 

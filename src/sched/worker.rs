@@ -205,6 +205,9 @@ pub(crate) struct Worker {
     /// having said so to the group.
     credit_group: Cell<*const Group>,
     credit: Cell<u32>,
+    /// Where jobs lie while others are looked for below them: empty otherwise, and kept so that looking allocates only when
+    /// more lie there than ever before.
+    pub(super) aside: Cell<Vec<JobRef>>,
     epoch: OnceCell<Instant>,
     coarse_now_ns: Cell<u64>,
     clock_age: Cell<u32>,
@@ -261,6 +264,7 @@ impl Worker {
             random: Cell::new(0),
             credit_group: Cell::new(ptr::null()),
             credit: Cell::new(0),
+            aside: Cell::new(Vec::new()),
             epoch: OnceCell::new(),
             coarse_now_ns: Cell::new(0),
             clock_age: Cell::new(0),
@@ -482,7 +486,7 @@ impl Worker {
     /// Takes the newest job of the own deque that is `wanted`, from below others if need be.
     #[cold]
     pub(crate) fn dig(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
-        let mut aside = Vec::new();
+        let mut aside = self.aside.take();
         let mut found = None;
         while let Some(job) = self.pop() {
             if wanted(job) {
@@ -491,9 +495,10 @@ impl Worker {
             }
             aside.push(job);
         }
-        for job in aside.into_iter().rev() {
+        for job in aside.drain(..).rev() {
             self.push(job);
         }
+        self.aside.set(aside);
         found
     }
 
