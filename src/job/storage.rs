@@ -1,4 +1,4 @@
-//! Blocks for jobs, in eight sizes.
+//! Blocks for jobs, in nine sizes.
 //!
 //! A block holds the job's header, its extras if it has any, and its closure, which makes room for its result. Sizes are
 //! powers of two, and each block is aligned to its size, up to 4096 bytes. So the place of an over-aligned closure is a constant
@@ -15,9 +15,9 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-pub(crate) const CLASS_COUNT: usize = 8;
+pub(crate) const CLASS_COUNT: usize = 9;
 /// Bytes of a block, header included.
-pub(crate) const CLASS_BYTES: [usize; CLASS_COUNT] = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
+pub(crate) const CLASS_BYTES: [usize; CLASS_COUNT] = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
 /// What blocks of a class are aligned to: their size, or this if that is less.
 const BLOCK_ALIGN_MAX: usize = 4096;
 
@@ -63,8 +63,8 @@ macro_rules! job_slot {
         }
 
         const _: () = assert!(size_of::<$name>() == CLASS_BYTES[$class]);
-        // What follows the header at a multiple of its alignment ends behind it: so a block that is aligned to its
-        // size is aligned to whatever it has room for, and one of the largest class to whatever `place` lets in.
+        // What is behind the header, at a multiple of its alignment, is at least that far from the block's begin: so a block
+        // that is aligned to its size is aligned to whatever it has room for, and a larger one to all that `place` lets in.
         const _: () = assert!(
             align_of::<$name>() == CLASS_BYTES[$class]
                 || (align_of::<$name>() == BLOCK_ALIGN_MAX && CLASS_BYTES[$class] > BLOCK_ALIGN_MAX)
@@ -107,6 +107,7 @@ job_slot!(Slot1024, 4, 1024);
 job_slot!(Slot2048, 5, 2048);
 job_slot!(Slot4096, 6, 4096);
 job_slot!(Slot8192, 7, 4096);
+job_slot!(Slot16384, 8, 4096);
 
 /// A free block of this class.
 #[inline]
@@ -122,7 +123,8 @@ pub(crate) fn alloc(caches: &Caches, class: usize) -> JobPtr {
         4 => of::<Slot1024>(caches),
         5 => of::<Slot2048>(caches),
         6 => of::<Slot4096>(caches),
-        _ => of::<Slot8192>(caches),
+        7 => of::<Slot8192>(caches),
+        _ => of::<Slot16384>(caches),
     }
 }
 
@@ -156,7 +158,8 @@ pub(crate) unsafe fn free_class(caches: &Caches, job: JobPtr, class: usize) {
             4 => caches.jobs[4].free(&*job.at::<Slot1024>(0)),
             5 => caches.jobs[5].free(&*job.at::<Slot2048>(0)),
             6 => caches.jobs[6].free(&*job.at::<Slot4096>(0)),
-            _ => caches.jobs[7].free(&*job.at::<Slot8192>(0)),
+            7 => caches.jobs[7].free(&*job.at::<Slot8192>(0)),
+            _ => caches.jobs[8].free(&*job.at::<Slot16384>(0)),
         }
     }
 }
@@ -168,7 +171,7 @@ pub(crate) fn for_each_block(mut f: impl FnMut(JobPtr)) {
             slots::for_each::<$slot>(|slot| f(JobPtr::new(NonNull::from(slot).cast())));
         )*};
     }
-    each! { Slot64 Slot128 Slot256 Slot512 Slot1024 Slot2048 Slot4096 Slot8192 }
+    each! { Slot64 Slot128 Slot256 Slot512 Slot1024 Slot2048 Slot4096 Slot8192 Slot16384 }
 }
 
 /// How many blocks there are, in use or not.

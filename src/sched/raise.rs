@@ -17,6 +17,9 @@ use crate::counter::group::Group;
 use crate::job::{JobPtr, JobRef, storage};
 use crate::primitives::spin_loop;
 
+/// What a look through a queue has room for from the beginning.
+const ASIDE_MIN: usize = 256;
+
 impl Worker {
     /// Raises every job that any worker could take, has at least the priority `least`, and is `wanted`.
     #[cold]
@@ -83,6 +86,8 @@ impl Worker {
     /// the own deque of this priority. What is pushed meanwhile may be missed.
     fn sweep(&self, priority: Priority, mut look: impl FnMut(JobRef) -> Option<JobRef>) {
         let mut aside = self.aside.take();
+        // Once, and again only if more lies in a queue than ever before.
+        aside.reserve(ASIDE_MIN);
         while let Some(job) = self.pop_at(priority) {
             aside.extend(look(job));
         }

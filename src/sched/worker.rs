@@ -18,7 +18,7 @@
 
 #![expect(unsafe_code, reason = "moves fibers and jobs between lists of slots")]
 
-use super::deque::{Deque, Steal};
+use super::deque::{Deque, Stale, Steal};
 use super::find_work::Next;
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
@@ -52,6 +52,14 @@ const LIMIT_POLL: Duration = Duration::from_micros(200);
 const POOL_MAX: usize = 64;
 /// Suspensions between two readings of the clock for the ages in dumps.
 const CLOCK_EVERY: u32 = 32;
+
+/// Entries of jobs that were run in place by whoever waited for them, cancelled or abandoned.
+static STALE_ENTRIES: Stale = Stale {
+    // SAFETY: deques hold entries.
+    is: |raw| unsafe { JobRef::from_raw(raw) }.is_stale(),
+    // SAFETY: as above; the deque's owner has taken the entry out.
+    drop: |raw| unsafe { JobRef::from_raw(raw).drop_stale() },
+};
 
 /// Workers of systems that are gone.
 static IDLE: Mutex<Vec<IdleWorker>> = Mutex::new(Vec::new());
@@ -228,7 +236,7 @@ impl Worker {
     fn vacant() -> Self {
         Self {
             remote: Remote {
-                deques: std::array::from_fn(|_| Deque::new()),
+                deques: std::array::from_fn(|_| Deque::with_stale(&STALE_ENTRIES)),
                 inbox: Inbox::new(),
                 core: AtomicPtr::new(ptr::null_mut()),
                 raised_pinned: AtomicU32::new(0),
@@ -1223,6 +1231,26 @@ impl Worker {
             self.pinned[priority as usize].append(node, node);
         }
         self.refresh_attention();
+    }
+
+    /// A pinned job was run in place: gets rid of its entry, and of others like it, as far as they come first. A job that
+    /// never waits would leave ever more of them otherwise.
+    #[cold]
+    pub(crate) fn drop_stale_pinned(&self) {
+        self.poll_inbox();
+        for queue in &self.pinned {
+            // SAFETY: the pinned queues hold jobs in their slots.
+            while let Some(entry) = queue.first().map(|node| JobRef::from(unsafe { JobPtr::from_node(node) }))
+            {
+                if !entry.is_stale() {
+                    break;
+                }
+                let taken = queue.pop();
+                debug_assert!(taken.is_some());
+                // SAFETY: this thread has just taken it out.
+                unsafe { entry.drop_stale() };
+            }
+        }
     }
 
     /// Somebody has raised a pinned job: puts each where it belongs now.
