@@ -17,6 +17,8 @@ mod coloured;
 mod disturbance;
 mod machine;
 mod measure;
+#[cfg(feature = "ramie")]
+mod memory;
 mod params;
 mod placement;
 mod plan;

@@ -79,7 +79,9 @@ macro_rules! job_slot {
             fn vacant(id: u32) -> Self {
                 Self {
                     header: JobHeader::vacant(Node::new(Kind::Job, id)),
-                    payload: UnsafeCell::new([const { MaybeUninit::uninit() }; _]),
+                    payload: UnsafeCell::new(
+                        [MaybeUninit::uninit(); CLASS_BYTES[$class] - size_of::<JobHeader>()],
+                    ),
                 }
             }
 

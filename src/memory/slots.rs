@@ -22,8 +22,8 @@
 //! `aux` link of a batch that somebody else has just popped is a stale read and not a fault.
 
 #![expect(unsafe_code, reason = "hands out references into chunks that live for ever")]
-#![cfg(not(loom))]
 
+pub(crate) use super::caches::Caches;
 use super::node::{ID_BITS, Node};
 // Slots are not part of what the model checkers explore: their atomics always come from std, so that
 // slots may be used outside of a model's execution.
@@ -89,7 +89,7 @@ pub(crate) unsafe trait Slot: Sized + Sync + 'static {
     }
 
     fn depot() -> &'static Depot;
-    /// Which cache of [`Caches`](crate::sched::current) serves this type.
+    /// Which cache of a thread serves this type.
     fn cache(caches: &Caches) -> &Cache;
 }
 
@@ -343,37 +343,10 @@ impl Cache {
         depot.give(head);
     }
 
-    fn give_all_back(&self, depot: &'static Depot) {
+    /// For a thread that ends.
+    pub(super) fn give_all_back(&self, depot: &'static Depot) {
         if self.count.get() > 0 {
             self.give_back(depot, self.count.get());
-        }
-    }
-}
-
-/// All caches of one thread.
-#[derive(Default)]
-pub(crate) struct Caches {
-    pub(crate) fibers: Cache,
-    pub(crate) threads: Cache,
-    pub(crate) counters: Cache,
-    pub(crate) links: Cache,
-    pub(crate) batches: Cache,
-    pub(crate) jobs: [Cache; crate::job::storage::CLASS_COUNT],
-}
-
-impl Drop for Caches {
-    fn drop(&mut self) {
-        if cfg!(shuttle) {
-            // Slots that were used in one execution hold locks that must not be used in the next.
-            return;
-        }
-        self.fibers.give_all_back(crate::fiber::Fiber::depot());
-        self.threads.give_all_back(crate::sched::wait::ThreadWaiter::depot());
-        self.counters.give_all_back(crate::counter::CounterCell::depot());
-        self.links.give_all_back(crate::counter::Link::depot());
-        self.batches.give_all_back(crate::batch::BatchCell::depot());
-        for (class, cache) in self.jobs.iter().enumerate() {
-            cache.give_all_back(crate::job::storage::depot(class));
         }
     }
 }

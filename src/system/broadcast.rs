@@ -104,7 +104,7 @@ impl<R> Results<R> {
         assert!(count <= Builder::WORKERS_MAX);
         let mut values = Vec::with_capacity(count);
         let start = values.as_mut_ptr();
-        Self { values, start, count, written: [const { AtomicU64::new(0) }; _] }
+        Self { values, start, count, written: [const { AtomicU64::new(0) }; Builder::WORKERS_MAX / 64] }
     }
 
     /// # Safety

@@ -1,5 +1,5 @@
 use super::{BLOCK_ALIGN_MAX, CLASS_BYTES, CLASS_COUNT, alloc, free_class, place};
-use crate::memory::slots::Caches;
+use crate::memory::caches::Caches;
 use std::alloc::Layout;
 
 /// What stands before a body: a header, or a header and extras.
