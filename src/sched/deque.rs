@@ -61,7 +61,7 @@ pub(crate) struct Stale {
 
 /// Items that are looked at in a full ring, and how many of them must be stale for all to be looked at.
 const SAMPLE: usize = 64;
-const SAMPLE_STALE_MIN: usize = SAMPLE / 4;
+const SAMPLE_STALE_MIN: usize = if cfg!(loom) { 1 } else { SAMPLE / 4 };
 
 struct Ring {
     slots: Box<[AtomicPtr<()>]>,
@@ -190,7 +190,9 @@ impl Deque {
 
     /// How many items the ring has room for.
     fn free_count(&self, ring: &Ring) -> usize {
-        let top = self.top.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the compare-exchange in `steal`: the thief has read its item before this owner
+        // writes another one to the same place.
+        let top = self.top.load(Ordering::Acquire);
         self.owner.top_seen.set(top);
         ring.slots.len() - (self.owner.bottom.load(Ordering::Relaxed) - top)
     }
@@ -214,8 +216,8 @@ impl Deque {
             return;
         }
         loop {
-            // ORDERING: the owner has nothing to learn from thieves but that they have taken an item.
-            let top = self.top.load(Ordering::Relaxed);
+            // ORDERING: Acquire, as in `free_count`.
+            let top = self.top.load(Ordering::Acquire);
             if top >= end {
                 return;
             }
