@@ -50,6 +50,8 @@ const CREDIT_BATCH: u32 = 128;
 const LIMIT_POLL: Duration = Duration::from_micros(200);
 /// Idle fibers that a worker keeps for itself where fibers migrate.
 const POOL_MAX: usize = 64;
+/// Idle fibers that all workers share have room for so many from the first on.
+const SHARED_MIN: usize = 1024;
 /// Suspensions between two readings of the clock for the ages in dumps.
 const CLOCK_EVERY: u32 = 32;
 
@@ -1155,6 +1157,9 @@ impl Worker {
     fn share_idle_fibers(&self) {
         let top = self.take_idle_fiber().expect("the current fiber is on top");
         let mut shared = crate::primitives::lock(&self.system().idle_fibers);
+        if shared.capacity() == 0 {
+            shared.reserve(SHARED_MIN);
+        }
         for _ in 0..POOL_MAX / 2 {
             shared.extend(self.take_idle_fiber());
         }
