@@ -20,6 +20,9 @@ fn with_current_system<R>(f: impl FnOnce(&SystemCore) -> R) -> R {
 
 /// Spawns a job.
 ///
+/// In the steady state nothing is allocated: the closure, and then its result, are in a block that is used again. Only what
+/// is larger than 8 KiB may be put on the heap, or aligned to more than a page.
+///
 /// # Examples
 ///
 /// ```

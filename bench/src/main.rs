@@ -8,7 +8,7 @@
 //! disturbance  what else the machine was busy with
 //! summary   medians over the runs of a cell
 //! report    the table in the terminal, the JSON file, results/RESULTS.md
-//! memory    what the process has in memory
+//! resident  what the process has in memory
 //! workloads what is measured, a file each        rivals   on which systems, a file each
 //! ```
 
@@ -18,11 +18,13 @@ mod coloured;
 mod disturbance;
 mod machine;
 mod measure;
+#[cfg(feature = "ramie")]
 mod memory;
 mod params;
 mod placement;
 mod plan;
 mod report;
+mod resident;
 mod rivals;
 mod runner;
 mod summary;

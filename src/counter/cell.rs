@@ -77,6 +77,11 @@ impl CounterCell {
         }
     }
 
+    /// The node's address, reaching over the whole cell.
+    pub(super) fn node_ptr(&self) -> *mut Node {
+        std::ptr::from_ref(self).cast::<Node>().cast_mut()
+    }
+
     pub(crate) fn word(&self) -> &WaitWord {
         &self.word
     }

@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "links live in recycled slots")]
 
+use super::cell::CounterCell;
 use super::public::Counter;
 use crate::job::state::Outcome;
 use crate::job::{JobPtr, header};
@@ -21,15 +22,18 @@ static LINKS: Depot = Depot::new();
 #[repr(C, align(32))]
 pub(crate) struct Link {
     node: Node,
-    /// The job's node. Written before the link is published in a counter's list.
-    job: AtomicPtr<Node>,
+    /// In a counter's list: the job's node, written before the link is published there. In a [`CounterList`]: the
+    /// counter's, for which that list holds a reference.
+    ///
+    /// [`CounterList`]: super::CounterList
+    object: AtomicPtr<Node>,
 }
 
 // SAFETY: 1. `repr(C)` with the node first. 2. Slots are not moved or freed. 3. `LINKS` serves this
 // type alone.
 unsafe impl Slot for Link {
     fn vacant(id: u32) -> Self {
-        Self { node: Node::new(Kind::Link, id), job: AtomicPtr::new(ptr::null_mut()) }
+        Self { node: Node::new(Kind::Link, id), object: AtomicPtr::new(ptr::null_mut()) }
     }
 
     fn depot() -> &'static Depot {
@@ -47,14 +51,14 @@ impl Link {
     /// # Safety
     ///
     /// `job` was just created, held, with extras whose `remaining` is 1.
-    pub(crate) unsafe fn hold<'a>(job: JobPtr, counters: impl Iterator<Item = &'a Counter>) {
+    pub(crate) unsafe fn hold(job: JobPtr, counters: impl Iterator<Item = &'static CounterCell>) {
         let extras = job.extras().expect("held jobs have extras");
         for counter in counters {
             // ORDERING: Relaxed: the link below publishes it; zero cannot be reached before the end.
             extras.remaining.fetch_add(1, Ordering::Relaxed);
             let link = current::with_caches(|caches| caches.links.alloc::<Link>());
-            link.job.store(job.node_ptr(), Ordering::Relaxed);
-            if !counter.cell().word().link(&link.node, slots::node) {
+            link.object.store(job.node_ptr(), Ordering::Relaxed);
+            if !counter.word().link(&link.node, slots::node) {
                 // SAFETY: allocated above and in no list.
                 current::with_caches(|caches| unsafe { caches.links.free(link) });
                 extras.remaining.fetch_sub(1, Ordering::Relaxed);
@@ -62,6 +66,43 @@ impl Link {
         }
         // SAFETY: the submission's own share.
         unsafe { Self::one_less(job) };
+    }
+
+    /// A link that holds `counter`, and is followed by `before`. It is in no counter's list.
+    pub(super) fn keep(counter: Counter, before: Option<&'static Link>) -> &'static Link {
+        let link = current::with_caches(|caches| caches.links.alloc::<Link>());
+        link.object.store(counter.into_cell().node_ptr(), Ordering::Relaxed);
+        link.node.set_link(
+            before.map_or(ptr::null_mut(), |before| ptr::from_ref(before).cast::<Node>().cast_mut()),
+        );
+        link
+    }
+
+    /// The counter that [`keep`](Self::keep) was called with.
+    pub(super) fn kept(&self) -> &'static CounterCell {
+        // SAFETY: set by `keep` to a cell's node, which is its first field; slots live for ever.
+        unsafe { &*self.object.load(Ordering::Relaxed).cast::<CounterCell>() }
+    }
+
+    /// The link that [`keep`](Self::keep) was told to follow this one.
+    pub(super) fn kept_before(&self) -> Option<&'static Link> {
+        // SAFETY: null, or set by `keep` to a link's node, which is its first field; slots live for ever.
+        unsafe { self.node.link().cast::<Link>().as_ref() }
+    }
+
+    /// Frees the link and gives the counter that it held.
+    ///
+    /// # Safety
+    ///
+    /// It was made by [`keep`](Self::keep), and is not used again.
+    pub(super) unsafe fn give_up(&'static self) -> Counter {
+        let cell = self.kept();
+        // SAFETY: the link's reference came from `into_cell`, and the link is given up only once. Its slot: 1. allocated in
+        // `keep`, 2. in no list of a counter, and promised by the caller.
+        unsafe {
+            current::with_caches(|caches| caches.links.free(self));
+            Counter::from_cell(cell)
+        }
     }
 
     /// A counter has reached zero: called with a link out of its list.
@@ -82,7 +123,7 @@ impl Link {
         // SAFETY: promised by the callers: a link that belongs to this thread.
         unsafe {
             let link = &*node.cast::<Link>();
-            let job = JobPtr::from_node(link.job.load(Ordering::Relaxed));
+            let job = JobPtr::from_node(link.object.load(Ordering::Relaxed));
             current::with_caches(|caches| caches.links.free(link));
             job
         }

@@ -9,6 +9,8 @@ pub(crate) mod group;
 #[cfg(not(loom))]
 mod link;
 #[cfg(not(loom))]
+mod list;
+#[cfg(not(loom))]
 mod public;
 pub(crate) mod timed;
 
@@ -21,3 +23,5 @@ pub(crate) use cell::CounterCell;
 pub use link::AfterCounters;
 #[cfg(not(loom))]
 pub(crate) use link::Link;
+#[cfg(not(loom))]
+pub(crate) use list::CounterList;

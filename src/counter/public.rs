@@ -1,5 +1,7 @@
 //! `Counter`, the user's side.
 
+#![expect(unsafe_code, reason = "a constructor that takes over a reference")]
+
 use super::cell::CounterCell;
 use super::word::COUNT_MAX;
 use crate::error::{TimedOut, fiber_limit};
@@ -58,8 +60,25 @@ impl Counter {
         Self { cell: CounterCell::take(count) }
     }
 
+    #[inline]
     pub(crate) fn cell(&self) -> &'static CounterCell {
         self.cell
+    }
+
+    /// The cell, and with it this handle's reference.
+    pub(crate) fn into_cell(self) -> &'static CounterCell {
+        let cell = self.cell;
+        std::mem::forget(self);
+        cell
+    }
+
+    /// A handle for a reference that is there already.
+    ///
+    /// # Safety
+    ///
+    /// `cell` came from [`into_cell`](Self::into_cell), and each call of that is followed by at most one of this.
+    pub(crate) unsafe fn from_cell(cell: &'static CounterCell) -> Self {
+        Self { cell }
     }
 
     /// Adds `n`. What is added does not hold back a wait that was satisfied before.

@@ -3,33 +3,27 @@
 //! A timer is a deadline and a ticket for one wait of one fiber (`fiber/claim.rs`). When it fires too
 //! late, the ticket is void and nothing happens.
 
+mod deadlines;
+
 use crate::fiber::Fiber;
 use crate::fiber::claim::{Reason, Ticket};
 use crate::sched::wake;
-use std::collections::BTreeMap;
+use deadlines::{Deadlines, Key};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
-
-/// Deadlines, made unique by a number.
-type Key = (Instant, u64);
 
 struct Pending {
     fiber: &'static Fiber,
     ticket: Ticket,
 }
 
-struct Timers {
-    pending: BTreeMap<Key, Pending>,
-    next_number: u64,
-}
-
 struct Clock {
-    timers: Mutex<Timers>,
+    timers: Mutex<Deadlines<Pending>>,
     changed: Condvar,
 }
 
 impl Clock {
-    fn lock(&self) -> MutexGuard<'_, Timers> {
+    fn lock(&self) -> MutexGuard<'_, Deadlines<Pending>> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -38,9 +32,9 @@ impl Clock {
         let mut timers = self.lock();
         loop {
             let now = Instant::now();
-            let due = timers.pending.first_entry().filter(|first| first.key().0 <= now);
-            if let Some(due) = due {
-                let Pending { fiber, ticket } = due.remove();
+            let first = timers.first();
+            let due = first.filter(|(at, _)| *at <= now).and_then(|(_, key)| timers.remove(key));
+            if let Some(Pending { fiber, ticket }) = due {
                 drop(timers);
                 if fiber.claim.claim(ticket, Reason::TimedOut) {
                     wake::wake_one(fiber.node_ptr());
@@ -48,9 +42,9 @@ impl Clock {
                 timers = self.lock();
                 continue;
             }
-            timers = match timers.pending.first_key_value() {
+            timers = match first {
                 None => self.changed.wait(timers).unwrap_or_else(PoisonError::into_inner),
-                Some(((next, _), _)) => {
+                Some((next, _)) => {
                     let left = next.saturating_duration_since(now);
                     self.changed.wait_timeout(timers, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -59,10 +53,7 @@ impl Clock {
     }
 }
 
-static CLOCK: Clock = Clock {
-    timers: Mutex::new(Timers { pending: BTreeMap::new(), next_number: 0 }),
-    changed: Condvar::new(),
-};
+static CLOCK: Clock = Clock { timers: Mutex::new(Deadlines::new()), changed: Condvar::new() };
 
 /// Starts the clock's thread if there is none yet.
 ///
@@ -101,10 +92,8 @@ pub(crate) struct Timer {
 /// thread runs.
 pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) -> Timer {
     let mut timers = CLOCK.lock();
-    let key = (deadline, timers.next_number);
-    timers.next_number += 1;
-    timers.pending.insert(key, Pending { fiber, ticket });
-    let is_first = timers.pending.first_key_value().is_some_and(|(first, _)| *first == key);
+    let key = timers.insert(deadline, Pending { fiber, ticket });
+    let is_first = timers.first().is_some_and(|(_, first)| first == key);
     drop(timers);
     if is_first {
         CLOCK.changed.notify_one();
@@ -115,11 +104,11 @@ pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) ->
 impl Timer {
     /// Takes the timer back, if it has not fired.
     pub(crate) fn cancel(self) {
-        CLOCK.lock().pending.remove(&self.key);
+        CLOCK.lock().remove(self.key);
     }
 }
 
 /// How many timers have been started and have neither fired nor been taken back.
 pub(crate) fn pending_count() -> usize {
-    CLOCK.lock().pending.len()
+    CLOCK.lock().len()
 }

@@ -8,8 +8,8 @@
 
 use super::header::{JobPtr, JobVtable};
 use super::state::{Outcome, Owner};
-use super::storage::{self, BLOCK_ALIGN, CLASS_BYTES, CLASS_COUNT};
-use crate::counter::Counter;
+use super::storage;
+use crate::counter::CounterList;
 use crate::counter::group::Group;
 use crate::error::{PanicKind, Payload};
 use crate::fiber::switch;
@@ -43,51 +43,6 @@ pub(crate) struct Extras {
     pub(crate) core: Cell<Option<Arc<SystemCore>>>,
 }
 
-/// A few counters without an allocation, more with one.
-#[derive(Default, Debug)]
-pub(crate) struct CounterList {
-    first: Option<Counter>,
-    second: Option<Counter>,
-    more: Vec<Counter>,
-}
-
-impl CounterList {
-    pub(crate) fn push(&mut self, counter: Counter) {
-        if self.first.is_none() {
-            self.first = Some(counter);
-        } else if self.second.is_none() {
-            self.second = Some(counter);
-        } else {
-            self.more.push(counter);
-        }
-    }
-
-    /// Adds 1 to each counter, or to none.
-    ///
-    /// # Panics
-    ///
-    /// If one of them is at its greatest value.
-    #[track_caller]
-    pub(crate) fn add_one_each(&self) {
-        for (index, counter) in self.iter().enumerate() {
-            if counter.cell().word().add(1).is_err() {
-                for earlier in self.iter().take(index) {
-                    let _ = earlier.cell().signal(1);
-                }
-                panic!("a counter of the job is at its greatest value, {}", Counter::MAX);
-            }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Counter> {
-        self.first.iter().chain(&self.second).chain(&self.more)
-    }
-}
-
 /// All that a job is made from, but for its closure.
 pub(crate) struct NewJob<'a> {
     pub(crate) caches: &'a Caches,
@@ -114,17 +69,16 @@ where
 {
     const EXTRAS_END: usize = size_of::<JobHeader>() + if X { size_of::<Extras>() } else { 0 };
     const BODY: Layout = Layout::new::<Body<F, R>>();
-    const OFFSET: usize = Self::EXTRAS_END.next_multiple_of(Self::BODY.align());
-    const INLINE: bool =
-        Self::BODY.align() <= BLOCK_ALIGN && Self::OFFSET + Self::BODY.size() <= CLASS_BYTES[CLASS_COUNT - 1];
-    const END: usize =
-        if Self::INLINE { Self::OFFSET + Self::BODY.size() } else { Self::EXTRAS_END + size_of::<*mut ()>() };
-    const CLASS: usize = {
-        let mut class = 0;
-        while CLASS_BYTES[class] < Self::END {
-            class += 1;
-        }
-        class
+    /// Where the body is in the block; `None` if it is on the heap, and a pointer to it in its place.
+    const PLACE: Option<(usize, usize)> = storage::place(Self::EXTRAS_END, Self::BODY);
+    const INLINE: bool = Self::PLACE.is_some();
+    const OFFSET: usize = match Self::PLACE {
+        Some((_, offset)) => offset,
+        None => Self::EXTRAS_END,
+    };
+    const CLASS: usize = match Self::PLACE {
+        Some((class, _)) => class,
+        None => storage::class_of(Self::EXTRAS_END + size_of::<*mut ()>()).expect("a block holds a pointer"),
     };
     const VTABLE: &'static JobVtable = &JobVtable {
         run: Self::run,
@@ -143,13 +97,14 @@ where
         let body = if Self::INLINE {
             job.at(Self::OFFSET)
         } else {
-            // SAFETY: what is not inline is large or over-aligned, hence not empty.
+            debug_assert_ne!(Self::BODY.size(), 0, "a body that is not inline holds a pointer at least");
+            // SAFETY: the body has room for a panic's payload, so it is not empty.
             let memory = unsafe { std::alloc::alloc(Self::BODY) };
             if memory.is_null() {
                 std::alloc::handle_alloc_error(Self::BODY);
             }
             // SAFETY: the block has room for a pointer there.
-            unsafe { job.at::<*mut Body<F, R>>(Self::EXTRAS_END).write(memory.cast()) };
+            unsafe { job.at::<*mut Body<F, R>>(Self::OFFSET).write(memory.cast()) };
             memory.cast::<Body<F, R>>()
         };
         // SAFETY: the place is the caller's, large enough and aligned.
@@ -167,7 +122,7 @@ where
             job.at(Self::OFFSET)
         } else {
             // SAFETY: `put` has stored the pointer.
-            unsafe { job.at::<*mut Body<F, R>>(Self::EXTRAS_END).read() }
+            unsafe { job.at::<*mut Body<F, R>>(Self::OFFSET).read() }
         }
     }
 
@@ -249,7 +204,7 @@ where
                 for counter in extras.counters.take().iter() {
                     // Somebody else may have signalled what this job added. That is a fault of
                     // theirs; nothing may unwind from here, and the value is 0 already.
-                    let _ = counter.cell().signal(1);
+                    let _ = counter.signal(1);
                 }
             }
         }

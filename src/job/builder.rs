@@ -2,13 +2,13 @@
 
 #![expect(unsafe_code, reason = "publishes type-erased jobs")]
 
-use super::body::{self, CounterList, Extras, NewJob};
+use super::body::{self, Extras, NewJob};
 use super::handle::{JobHandle, RawHandle};
 use super::header::{self, JobPtr, job_tag};
 use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
 use crate::counter::group::Group;
-use crate::counter::{AfterCounters, Link};
+use crate::counter::{AfterCounters, CounterCell, CounterList, Link};
 use crate::memory::slots::Caches;
 use crate::sched::current;
 use crate::sched::priority::Priority;
@@ -489,7 +489,7 @@ pub(crate) unsafe fn detach_plain<F>(
 /// # Safety
 ///
 /// `job` was just created, held.
-unsafe fn hold<'a>(core: &SystemCore, job: JobPtr, counters: impl Iterator<Item = &'a Counter>) {
+unsafe fn hold(core: &SystemCore, job: JobPtr, counters: impl Iterator<Item = &'static CounterCell>) {
     let state = &job.header().state;
     let seen = state.snapshot();
     // SAFETY: promised by the caller.

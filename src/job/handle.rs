@@ -221,11 +221,15 @@ impl<T> RawHandle<T> {
         worker.flush_credit_but(header.group());
         let vtable = header.vtable().expect("a pending job has a vtable");
         // A pinned job stays here also where fibers migrate.
-        let _bound = self.job.pinned_to().map(|_| current::bind_fiber());
+        let pinned = self.job.pinned_to().is_some();
+        let _bound = pinned.then(current::bind_fiber);
         worker.at_priority(header.priority().max(worker.priority()), || {
             // SAFETY: claimed by the caller; the queue's entry is stale from now on.
             unsafe { (vtable.run)(self.job, worker) };
         });
+        if pinned {
+            worker.drop_stale_pinned();
+        }
     }
 
     /// The result of a job that has ended, or was given up.

@@ -15,6 +15,7 @@ use super::state::{JobState, Outcome, Popped};
 use crate::counter::group::Group;
 use crate::fiber::Fiber;
 use crate::memory::node::{Kind, Node};
+use crate::sched::current;
 use crate::sched::priority::Priority;
 use crate::sched::worker::Worker;
 use crate::system::core::SystemCore;
@@ -329,6 +330,35 @@ impl JobRef {
         if self.0.as_ptr().addr() & TAGS != 0 { None } else { Some(JobPtr(self.0.cast())) }
     }
 
+    /// Whether this is the entry of a job in a block that somebody has claimed without it. It stays so.
+    pub(crate) fn is_stale(self) -> bool {
+        self.as_block().is_some_and(|job| !job.header().state.snapshot().is_pending())
+    }
+
+    /// Lets go of such an entry.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken the entry out of a queue, and it [is stale](Self::is_stale).
+    #[cold]
+    pub(crate) unsafe fn drop_stale(self) {
+        let Some(job) = self.as_block() else { unreachable!("only blocks have stale entries") };
+        let system = job.header().system();
+        match job.header().state.pop() {
+            Popped::Yours => unreachable!("it was claimed"),
+            Popped::Stale => {}
+            // SAFETY: the state says that nobody refers to the block.
+            Popped::StaleFree => current::with_caches(|caches| unsafe { super::storage::free(caches, job) }),
+        }
+        match current::worker().filter(|worker| worker.system().index == system) {
+            Some(worker) => {
+                worker.count_started();
+                worker.count_finished();
+            }
+            None => crate::system::count_finished_elsewhere(system),
+        }
+    }
+
     /// Runs an entry that was taken out of a queue.
     ///
     /// # Safety
@@ -370,7 +400,7 @@ pub(crate) unsafe fn enqueue(job: JobPtr, core: &SystemCore) {
     if let Some(index) = job.pinned_to() {
         return core.deliver(index, job);
     }
-    match crate::sched::current::worker() {
+    match current::worker() {
         Some(worker) if worker.belongs_to(core) => worker.push_at(job.into(), priority),
         _ => core.inject(job, priority),
     }

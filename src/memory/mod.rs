@@ -1,5 +1,7 @@
 //! Memory that never goes away: nodes, typed slots, caches.
 
+#[cfg(not(loom))]
+pub(crate) mod caches;
 pub(crate) mod node;
 #[cfg(not(loom))]
 pub(crate) mod slots;

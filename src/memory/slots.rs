@@ -7,17 +7,23 @@
 //! stay resident.
 //!
 //! ```text
-//! thread caches ──refill, 64 at a time──> depot of the type ──grow──> chunk (up to 1 MiB) in the table
-//!      ^ alloc, free: no atomics              Treiber stack of batches          id = chunk << 13 | index
+//! thread caches ──refill, a batch at a time──> depot of the type ──grow──> chunk (up to 1 MiB) in the table
+//!      ^ alloc, free: no atomics                Treiber stack of batches          id = chunk << 13 | index
 //! ```
+//!
+//! A slot that one thread takes and another frees goes into the cache of the one that frees it, and comes back by the
+//! depot, a batch at a time. New slots are made only when both the cache and the depot are empty, so however slots wander
+//! there are never more of a type than the most that were in use at once, and fewer than two batches for each thread that
+//! has a cache, and one batch for each thread that made some at that moment. A batch is 64 slots, or as many as fit
+//! into 32 KiB: an idle thread holds back less than 64 KiB of a type.
 //!
 //! A depot's stack holds *batches* (a head and the nodes linked behind it). Its word is `tag << 32 |
 //! id of the first batch`; the tag is incremented by every pop, and since slots never go away, reading the
 //! `aux` link of a batch that somebody else has just popped is a stale read and not a fault.
 
 #![expect(unsafe_code, reason = "hands out references into chunks that live for ever")]
-#![cfg(not(loom))]
 
+pub(crate) use super::caches::Caches;
 use super::node::{ID_BITS, Node};
 // Slots are not part of what the model checkers explore: their atomics always come from std, so that
 // slots may be used outside of a model's execution.
@@ -31,10 +37,15 @@ const INDEX_BITS: u32 = 13;
 const CHUNK_SLOTS_MAX: usize = 1 << INDEX_BITS;
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 const CHUNKS_MAX: usize = 1 << (ID_BITS - INDEX_BITS);
-/// Slots that move between a cache and its depot at once.
-const BATCH: u32 = if cfg!(shuttle) { 8 } else { 64 };
-/// A cache that holds this many gives a batch back.
-const CACHE_MAX: u32 = 2 * BATCH;
+/// Slots of type `T` that move between a cache and its depot at once: as many as it takes to make the depot's atomics
+/// cheap, and few enough that what lies in caches is little memory. A cache that holds twice as many gives a batch back.
+const fn batch_of<T>() -> u32 {
+    const SLOTS_MAX: usize = if cfg!(shuttle) { 8 } else { 64 };
+    const BYTES_MAX: usize = 32 << 10;
+    let fitting = BYTES_MAX / size_of::<T>();
+    assert!(fitting > 0, "a slot is larger than a batch");
+    if fitting < SLOTS_MAX { fitting as u32 } else { SLOTS_MAX as u32 }
+}
 
 /// Index in [`CHUNKS`] -> its first slot; chunk 0 is never used, so that id 0 means 'none'.
 static CHUNKS: [AtomicPtr<Chunk>; CHUNKS_MAX] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS_MAX];
@@ -59,11 +70,26 @@ struct Chunk {
 /// 1. The type is `#[repr(C)]` with a [`Node`] as its first field.
 /// 2. Its bytes stay a valid value for ever: no owner frees or moves what is in a slot.
 /// 3. `depot` always returns the same depot, used by this type alone.
+/// 4. `write_vacant`, where it is defined anew, leaves a valid value in place.
 pub(crate) unsafe trait Slot: Sized + Sync + 'static {
+    /// How many slots move between a cache and its depot at once.
+    const BATCH: u32 = batch_of::<Self>();
+
     /// The value of a slot that has never been used.
     fn vacant(id: u32) -> Self;
+
+    /// Writes that value. For types that are large and mostly not initialised, so that the rest stays untouched.
+    ///
+    /// # Safety
+    ///
+    /// `place` is aligned, and the caller's to write to.
+    unsafe fn write_vacant(place: *mut Self, id: u32) {
+        // SAFETY: promised by the caller.
+        unsafe { place.write(Self::vacant(id)) };
+    }
+
     fn depot() -> &'static Depot;
-    /// Which cache of [`Caches`](crate::sched::current) serves this type.
+    /// Which cache of a thread serves this type.
     fn cache(caches: &Caches) -> &Cache;
 }
 
@@ -117,7 +143,7 @@ impl Depot {
         }
     }
 
-    /// Makes up to [`BATCH`] new slots.
+    /// Makes up to a batch of new slots.
     #[cold]
     fn grow<T: Slot>(&'static self) -> (&'static Node, u32) {
         let mut growth = self.growth.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -130,7 +156,7 @@ impl Depot {
         }
         let chunk = chunk.expect("a chunk was just made");
         let first = chunk.ready_count.load(Ordering::Relaxed) as usize;
-        let last = (first + BATCH as usize).min(chunk.slot_count);
+        let last = (first + T::BATCH as usize).min(chunk.slot_count);
         let mut head: *mut Node = ptr::null_mut();
         for index in (first..last).rev() {
             let id = (growth.chunk_index << INDEX_BITS | index) as u32;
@@ -138,7 +164,7 @@ impl Depot {
             // the slot has not been handed out, since `ready_count` has not reached it.
             let slot = unsafe {
                 let slot = chunk.base.add(index * chunk.stride_bytes).cast::<T>();
-                slot.write(T::vacant(id));
+                T::write_vacant(slot, id);
                 &*slot.cast::<Node>()
             };
             slot.set_link(head);
@@ -211,6 +237,32 @@ pub(crate) fn for_each<T: Slot>(mut f: impl FnMut(&'static T)) {
     }
 }
 
+/// How much there is of the slots that `wanted` says yes to, by their depot; whether in use or not.
+pub(crate) fn made(wanted: impl Fn(&Depot) -> bool) -> Made {
+    let count = *CHUNK_COUNT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut made = Made { slots: 0, bytes: 0 };
+    for entry in &CHUNKS[1..=count] {
+        // SAFETY: entries up to the count were published and live for ever, and so do depots, which are statics.
+        let (chunk, depot) = unsafe {
+            let chunk = &*entry.load(Ordering::Acquire);
+            (chunk, &*chunk.depot)
+        };
+        if wanted(depot) {
+            let slots = u64::from(chunk.ready_count.load(Ordering::Relaxed));
+            made.slots += slots;
+            made.bytes += slots * chunk.stride_bytes as u64;
+        }
+    }
+    made
+}
+
+/// What [`made`] has counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    pub(crate) slots: u64,
+    pub(crate) bytes: u64,
+}
+
 /// One thread's free slots of one type.
 #[derive(Default)]
 pub(crate) struct Cache {
@@ -269,8 +321,8 @@ impl Cache {
         self.head.set(node.as_ptr());
         let count = self.count.get() + 1;
         self.count.set(count);
-        if count >= CACHE_MAX {
-            self.give_back(T::depot(), BATCH);
+        if count >= 2 * T::BATCH {
+            self.give_back(T::depot(), T::BATCH);
         }
     }
 
@@ -291,37 +343,10 @@ impl Cache {
         depot.give(head);
     }
 
-    fn give_all_back(&self, depot: &'static Depot) {
+    /// For a thread that ends.
+    pub(super) fn give_all_back(&self, depot: &'static Depot) {
         if self.count.get() > 0 {
             self.give_back(depot, self.count.get());
-        }
-    }
-}
-
-/// All caches of one thread.
-#[derive(Default)]
-pub(crate) struct Caches {
-    pub(crate) fibers: Cache,
-    pub(crate) threads: Cache,
-    pub(crate) counters: Cache,
-    pub(crate) links: Cache,
-    pub(crate) batches: Cache,
-    pub(crate) jobs: [Cache; crate::job::storage::CLASS_COUNT],
-}
-
-impl Drop for Caches {
-    fn drop(&mut self) {
-        if cfg!(shuttle) {
-            // Slots that were used in one execution hold locks that must not be used in the next.
-            return;
-        }
-        self.fibers.give_all_back(crate::fiber::Fiber::depot());
-        self.threads.give_all_back(crate::sched::wait::ThreadWaiter::depot());
-        self.counters.give_all_back(crate::counter::CounterCell::depot());
-        self.links.give_all_back(crate::counter::Link::depot());
-        self.batches.give_all_back(crate::batch::BatchCell::depot());
-        for (class, cache) in self.jobs.iter().enumerate() {
-            cache.give_all_back(crate::job::storage::depot(class));
         }
     }
 }

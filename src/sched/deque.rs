@@ -17,6 +17,11 @@
 //!   what was there when the ring was current, and its compare-exchange decides whether that counts.
 //!   They are freed in `reset`, when there are no thieves, or with the deque.
 //!
+//! - A ring that is full is first looked through for entries that are [stale](Stale), so that an owner that pushes for
+//!   ever, and whose items are used up elsewhere, does not need ever more memory. The owner steals its items one by one and
+//!   pushes those again that are of use, which leaves their order as it was. It does so only if a sample says that it is
+//!   worth it: each time at least about a quarter of the ring is free afterwards, so an item costs a few steps more.
+//!
 //! loom holds this in `deque/model.rs`.
 
 #![expect(unsafe_code, reason = "owner-only operations on shared memory")]
@@ -37,6 +42,26 @@ pub(crate) enum Steal {
     Retry,
     Item(*mut ()),
 }
+
+/// How to tell, and get rid of, items that nobody needs any more: entries of jobs that were claimed without them.
+pub(crate) struct Stale {
+    /// Whether an item is of no use any more. Its answer is acted upon only if the item was still in the deque.
+    ///
+    /// # Safety
+    ///
+    /// The item was in the deque at some time.
+    pub(crate) is: unsafe fn(*mut ()) -> bool,
+    /// Lets go of a stale item.
+    ///
+    /// # Safety
+    ///
+    /// `is` has said so, and the caller has taken the item out.
+    pub(crate) drop: unsafe fn(*mut ()),
+}
+
+/// Items that are looked at in a full ring, and how many of them must be stale for all to be looked at.
+const SAMPLE: usize = 64;
+const SAMPLE_STALE_MIN: usize = if cfg!(loom) { 1 } else { SAMPLE / 4 };
 
 struct Ring {
     slots: Box<[AtomicPtr<()>]>,
@@ -87,6 +112,7 @@ pub(crate) struct Deque {
     top: CachePadded<AtomicUsize>,
     /// Written by the owner when the ring grows, read by all.
     ring: CachePadded<AtomicPtr<Ring>>,
+    stale: Option<&'static Stale>,
 }
 
 // SAFETY: the `Cell` and the owner's operations are reached through unsafe functions alone, whose
@@ -96,8 +122,19 @@ unsafe impl Sync for Deque {}
 unsafe impl Send for Deque {}
 
 impl Deque {
+    /// A deque none of whose items is ever stale.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    pub(crate) fn with_stale(stale: &'static Stale) -> Self {
+        Self::with(Some(stale))
+    }
+
+    fn with(stale: Option<&'static Stale>) -> Self {
         Self {
+            stale,
             owner: CachePadded::new(OwnerSide { bottom: AtomicUsize::new(1), top_seen: Cell::new(1) }),
             top: CachePadded::new(AtomicUsize::new(1)),
             ring: CachePadded::new(AtomicPtr::new(Ring::leak(FIRST_CAPACITY, ptr::null_mut()))),
@@ -114,25 +151,97 @@ impl Deque {
     pub(crate) unsafe fn push(&self, item: *mut ()) {
         let bottom = self.owner.bottom.load(Ordering::Relaxed);
         // SAFETY: the ring is freed only by `reset` and `drop`.
-        let mut ring = unsafe { &*self.ring.load(Ordering::Relaxed) };
+        let ring = unsafe { &*self.ring.load(Ordering::Relaxed) };
         if bottom - self.owner.top_seen.get() >= ring.slots.len() {
-            ring = self.make_room(bottom, ring);
+            // SAFETY: promised by the caller.
+            return unsafe { self.push_into_full(item, ring) };
         }
+        // SAFETY: promised by the caller; there is room.
+        unsafe { self.push_into(ring, item) };
+    }
+
+    /// # Safety
+    ///
+    /// As for [`push`](Self::push); `ring` is the current one and has room.
+    #[inline]
+    unsafe fn push_into(&self, ring: &Ring, item: *mut ()) {
+        let bottom = self.owner.bottom.load(Ordering::Relaxed);
         ring.at(bottom).store(item, Ordering::Relaxed);
         // ORDERING: Release publishes the item to the Acquire of `bottom` in `steal`.
         self.owner.bottom.store(bottom + 1, Ordering::Release);
     }
 
+    /// # Safety
+    ///
+    /// As for [`push`](Self::push); `ring` is the current one.
     #[cold]
     #[inline(never)]
-    fn make_room<'a>(&'a self, bottom: usize, ring: &'a Ring) -> &'a Ring {
-        let top = self.top.load(Ordering::Relaxed);
-        self.owner.top_seen.set(top);
-        let capacity = ring.slots.len();
-        if bottom - top < capacity {
-            return ring;
+    unsafe fn push_into_full<'a>(&'a self, item: *mut (), mut ring: &'a Ring) {
+        if self.free_count(ring) == 0 {
+            // SAFETY: promised by the caller.
+            unsafe { self.drop_stale(ring) };
+            if self.free_count(ring) <= ring.slots.len() / 8 {
+                ring = self.grow(ring);
+            }
         }
-        let wider = Ring::leak(capacity * 2, ptr::from_ref(ring).cast_mut());
+        // SAFETY: promised by the caller; thieves can only have made more room.
+        unsafe { self.push_into(ring, item) };
+    }
+
+    /// How many items the ring has room for.
+    fn free_count(&self, ring: &Ring) -> usize {
+        // ORDERING: Acquire pairs with the compare-exchange in `steal`: the thief has read its item before this owner
+        // writes another one to the same place.
+        let top = self.top.load(Ordering::Acquire);
+        self.owner.top_seen.set(top);
+        ring.slots.len() - (self.owner.bottom.load(Ordering::Relaxed) - top)
+    }
+
+    /// Gets rid of stale items if there seem to be many. The others keep their order.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push`](Self::push); `ring` is the current one.
+    unsafe fn drop_stale(&self, ring: &Ring) {
+        let Some(stale) = self.stale else { return };
+        let end = self.owner.bottom.load(Ordering::Relaxed);
+        let begin = self.top.load(Ordering::Relaxed);
+        // Odd steps, which meet all patterns that repeat every few items.
+        let step = ((end - begin) / SAMPLE) | 1;
+        let sample = (begin..end).step_by(step).take(SAMPLE);
+        // SAFETY: all these were in the ring; some may have been stolen meanwhile.
+        let stale_count =
+            sample.filter(|index| unsafe { (stale.is)(ring.at(*index).load(Ordering::Relaxed)) }).count();
+        if stale_count < SAMPLE_STALE_MIN {
+            return;
+        }
+        loop {
+            // ORDERING: Acquire, as in `free_count`.
+            let top = self.top.load(Ordering::Acquire);
+            if top >= end {
+                return;
+            }
+            let item = ring.at(top).load(Ordering::Relaxed);
+            // ORDERING: SeqCst, like the compare-exchange in `steal`, with which it competes.
+            if self.top.compare_exchange(top, top + 1, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            // SAFETY: the item was just taken out, which has also made room for one.
+            unsafe {
+                if (stale.is)(item) {
+                    (stale.drop)(item);
+                } else {
+                    self.push_into(ring, item);
+                }
+            }
+        }
+    }
+
+    /// Replaces the ring by one of twice the size.
+    fn grow<'a>(&'a self, ring: &'a Ring) -> &'a Ring {
+        let bottom = self.owner.bottom.load(Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        let wider = Ring::leak(ring.slots.len() * 2, ptr::from_ref(ring).cast_mut());
         // SAFETY: just made.
         let wide = unsafe { &*wider };
         for index in top..bottom {
@@ -208,7 +317,7 @@ impl Deque {
         if top >= bottom {
             return Steal::Empty;
         }
-        // ORDERING: Acquire pairs with the Release in `make_room`.
+        // ORDERING: Acquire pairs with the Release in `grow`.
         // SAFETY: rings are kept while there are thieves.
         let ring = unsafe { &*self.ring.load(Ordering::Acquire) };
         let item = ring.at(top).load(Ordering::Relaxed);

@@ -54,6 +54,11 @@ impl Queue {
         }
     }
 
+    /// The oldest node.
+    pub(crate) fn first(&self) -> Option<*mut Node> {
+        Some(self.head.get()).filter(|head| !head.is_null())
+    }
+
     /// Takes the oldest node.
     #[inline]
     pub(crate) fn pop(&self) -> Option<*mut Node> {

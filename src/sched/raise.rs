@@ -17,6 +17,9 @@ use crate::counter::group::Group;
 use crate::job::{JobPtr, JobRef, storage};
 use crate::primitives::spin_loop;
 
+/// What a look through a queue has room for from the beginning.
+const ASIDE_MIN: usize = 256;
+
 impl Worker {
     /// Raises every job that any worker could take, has at least the priority `least`, and is `wanted`.
     #[cold]
@@ -82,7 +85,9 @@ impl Worker {
     /// Calls `look` with everything of this priority that any worker could take. What it gives back goes into
     /// the own deque of this priority. What is pushed meanwhile may be missed.
     fn sweep(&self, priority: Priority, mut look: impl FnMut(JobRef) -> Option<JobRef>) {
-        let mut aside = Vec::new();
+        let mut aside = self.aside.take();
+        // Once, and again only if more lies in a queue than ever before.
+        aside.reserve(ASIDE_MIN);
         while let Some(job) = self.pop_at(priority) {
             aside.extend(look(job));
         }
@@ -108,9 +113,10 @@ impl Worker {
                 }
             }
         }
-        for job in aside {
+        for job in aside.drain(..) {
             self.push_at(job, priority);
         }
+        self.aside.set(aside);
     }
 }
 

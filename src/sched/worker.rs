@@ -18,7 +18,7 @@
 
 #![expect(unsafe_code, reason = "moves fibers and jobs between lists of slots")]
 
-use super::deque::{Deque, Steal};
+use super::deque::{Deque, Stale, Steal};
 use super::find_work::Next;
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
@@ -52,8 +52,18 @@ const CREDIT_BATCH: u32 = 128;
 const LIMIT_POLL: Duration = Duration::from_micros(200);
 /// Idle fibers that a worker keeps for itself where fibers migrate.
 const POOL_MAX: usize = 64;
+/// Idle fibers that all workers share have room for so many from the first on.
+const SHARED_MIN: usize = 1024;
 /// Suspensions between two readings of the clock for the ages in dumps.
 const CLOCK_EVERY: u32 = 32;
+
+/// Entries of jobs that were run in place by whoever waited for them, cancelled or abandoned.
+static STALE_ENTRIES: Stale = Stale {
+    // SAFETY: deques hold entries.
+    is: |raw| unsafe { JobRef::from_raw(raw) }.is_stale(),
+    // SAFETY: as above; the deque's owner has taken the entry out.
+    drop: |raw| unsafe { JobRef::from_raw(raw).drop_stale() },
+};
 
 /// Workers of systems that are gone.
 static IDLE: Mutex<Vec<IdleWorker>> = Mutex::new(Vec::new());
@@ -209,6 +219,9 @@ pub(crate) struct Worker {
     /// having said so to the group.
     credit_group: Cell<*const Group>,
     credit: Cell<u32>,
+    /// Where jobs lie while others are looked for below them: empty otherwise, and kept so that looking allocates only when
+    /// more lie there than ever before.
+    pub(super) aside: Cell<Vec<JobRef>>,
     epoch: OnceCell<Instant>,
     coarse_now_ns: Cell<u64>,
     clock_age: Cell<u32>,
@@ -229,7 +242,7 @@ impl Worker {
     fn vacant() -> Self {
         Self {
             remote: Remote {
-                deques: std::array::from_fn(|_| Deque::new()),
+                deques: std::array::from_fn(|_| Deque::with_stale(&STALE_ENTRIES)),
                 inbox: Inbox::new(),
                 core: AtomicPtr::new(ptr::null_mut()),
                 raised_pinned: AtomicU32::new(0),
@@ -267,6 +280,7 @@ impl Worker {
             random: Cell::new(0),
             credit_group: Cell::new(ptr::null()),
             credit: Cell::new(0),
+            aside: Cell::new(Vec::new()),
             epoch: OnceCell::new(),
             coarse_now_ns: Cell::new(0),
             clock_age: Cell::new(0),
@@ -503,7 +517,7 @@ impl Worker {
     /// Takes the newest job of the own deque that is `wanted`, from below others if need be.
     #[cold]
     pub(crate) fn dig(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
-        let mut aside = Vec::new();
+        let mut aside = self.aside.take();
         let mut found = None;
         while let Some(job) = self.pop() {
             if wanted(job) {
@@ -512,9 +526,10 @@ impl Worker {
             }
             aside.push(job);
         }
-        for job in aside.into_iter().rev() {
+        for job in aside.drain(..).rev() {
             self.push(job);
         }
+        self.aside.set(aside);
         found
     }
 
@@ -1201,6 +1216,9 @@ impl Worker {
     fn share_idle_fibers(&self) {
         let top = self.take_idle_fiber().expect("the current fiber is on top");
         let mut shared = crate::primitives::lock(&self.system().idle_fibers);
+        if shared.capacity() == 0 {
+            shared.reserve(SHARED_MIN);
+        }
         for _ in 0..POOL_MAX / 2 {
             shared.extend(self.take_idle_fiber());
         }
@@ -1286,6 +1304,26 @@ impl Worker {
             self.pinned[priority as usize].append(node, node);
         }
         self.refresh_attention();
+    }
+
+    /// A pinned job was run in place: gets rid of its entry, and of others like it, as far as they come first. A job that
+    /// never waits would leave ever more of them otherwise.
+    #[cold]
+    pub(crate) fn drop_stale_pinned(&self) {
+        self.poll_inbox();
+        for queue in &self.pinned {
+            // SAFETY: the pinned queues hold jobs in their slots.
+            while let Some(entry) = queue.first().map(|node| JobRef::from(unsafe { JobPtr::from_node(node) }))
+            {
+                if !entry.is_stale() {
+                    break;
+                }
+                let taken = queue.pop();
+                debug_assert!(taken.is_some());
+                // SAFETY: this thread has just taken it out.
+                unsafe { entry.drop_stale() };
+            }
+        }
     }
 
     /// Somebody has raised a pinned job: puts each where it belongs now.

@@ -20,7 +20,7 @@
 
 use super::main_thread::MainThread;
 use crate::config::Config;
-use crate::counter::Counter;
+use crate::counter::{Counter, CounterList};
 use crate::error::complain;
 use crate::fiber::Fiber;
 use crate::fiber::stack::StackError;
@@ -31,6 +31,7 @@ use crate::primitives::{
 };
 use crate::sched::injector::Injector;
 use crate::sched::priority::{self, Priority};
+use crate::sched::queue::Queue;
 use crate::sched::sleep::Sleep;
 use crate::sched::worker::{Remote, Worker};
 use crate::sched::{current, wake};
@@ -75,7 +76,7 @@ pub(crate) struct SystemCore {
     fiber_shortages: AtomicU32,
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
-    watchers: Mutex<Vec<Counter>>,
+    watchers: Mutex<CounterList>,
     /// Whether the seed was printed, because a job has panicked.
     seed_printed: AtomicU32,
     /// Set if worker 0 is the thread that built the system.
@@ -120,7 +121,7 @@ impl SystemCore {
             fiber_count_max: AtomicUsize::new(0),
             fiber_shortages: AtomicU32::new(0),
             watched: AtomicU32::new(0),
-            watchers: Mutex::new(Vec::new()),
+            watchers: Mutex::new(CounterList::default()),
             seed_printed: AtomicU32::new(0),
             main: config.main_thread.then(MainThread::new),
             present: Counter::new(count),
@@ -213,10 +214,11 @@ impl SystemCore {
 
     /// Moves a job that was injected to a higher priority, if it is still there.
     pub(crate) fn reinject(&self, wanted: JobPtr, from: Priority, to: Priority) {
-        let mut taken = Vec::new();
-        self.injector(from).take_all(|node| taken.push(node));
-        for node in taken {
-            // SAFETY: the injector holds jobs and fibers in their slots, which this thread owns once they are out.
+        let taken = Queue::new();
+        // SAFETY: the injector holds jobs and fibers in their slots, which this thread owns once they are out.
+        self.injector(from).take_all(|node| unsafe { taken.append(node, node) });
+        while let Some(node) = taken.pop() {
+            // SAFETY: as above.
             let entry = unsafe { JobRef::from_injected(node) };
             match (entry.as_fiber(), entry.as_block()) {
                 (Some(fiber), _) => self.inject_fiber(fiber),
@@ -331,8 +333,9 @@ impl SystemCore {
             self.advance_to(Phase::Stopping);
             self.unpark_all();
         }
-        for watcher in told {
-            watcher.signal();
+        for watcher in told.iter() {
+            let signalled = watcher.signal(1);
+            debug_assert!(signalled.is_ok(), "a watcher is signalled once");
         }
     }
 

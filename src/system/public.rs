@@ -6,28 +6,23 @@ use super::core::{Phase, SystemCore};
 use super::drain::{self, Drain, Report};
 use super::{main_thread, registry};
 use crate::config::{Builder, Config};
-use crate::counter::group::Group;
 use crate::error::{BuildError, NoUnwind, ShutdownError};
-use crate::fiber::WaitKind;
 use crate::interop::timer;
-use crate::job::{self, JobBuilder, JobHandle, JobSpec, NewJob, Owner};
+use crate::job::{self, JobBuilder, JobHandle, JobSpec};
 use crate::memory::slots;
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
 use crate::sched::current;
-use crate::sched::priority::Priority;
 use crate::sched::wait;
-use crate::sched::worker::Worker;
 use crate::scope::{Scope, scope_in};
 use crate::sys;
 #[cfg(all(unix, not(shuttle)))]
 use crate::sys::unix::fault::AlternateStack;
 use crate::trace::dump::FiberDump;
-use crate::trace::site::SiteRef;
 use crate::trace::stall::{self, StallKind};
 use crate::trace::stats::Stats;
 use crate::{Counter, join};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{Location, resume_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -403,7 +398,8 @@ impl JobSystem {
         crate::batch::spawn_batch_in(self.core(), Location::caller(), closures)
     }
 
-    /// Calls `f` once on every worker and gives the results in the workers' order.
+    /// Calls `f` once on every worker and gives the results in the workers' order; nothing else is allocated than their
+    /// vector.
     ///
     /// [`current_worker`](crate::current_worker) tells `f` where it runs.
     ///
@@ -421,7 +417,7 @@ impl JobSystem {
         R: Send,
     {
         let (core, site) = (self.core(), Location::caller());
-        broadcast_in(core, site, f)
+        super::broadcast_in(core, site, f)
     }
 
     /// Waits until no job of this system is queued, running or waiting.
@@ -550,70 +546,4 @@ fn pin(config: &Config, worker: usize, refusals: Option<Sender<BuildError>>) {
         // The builder listens until all senders are gone, unless it has heard of another refusal.
         let _ = refusals.send(BuildError::Pinning { worker, cpu, source });
     }
-}
-
-/// Calls `f` on every worker.
-pub(crate) fn broadcast_in<F, R>(core: &SystemCore, site: &'static Location<'static>, f: F) -> Vec<R>
-where
-    F: Fn() -> R + Sync,
-    R: Send,
-{
-    let worker = current::worker();
-    core.assert_accepts("broadcast", worker);
-    let own = worker.filter(|worker| worker.belongs_to(core) && worker.in_fiber());
-    let guard = NoUnwind("broadcast");
-    let group = Group::new();
-    let results: Vec<Mutex<Option<R>>> = (0..core.remotes.len()).map(|_| Mutex::new(None)).collect();
-    for (index, result) in results.iter().enumerate() {
-        let f = &f;
-        let call = move || {
-            let value = f();
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        };
-        if own.is_none() && !core.begin_submission() {
-            group.note_abandoned();
-            break;
-        }
-        if own.is_some_and(|own| own.index() == index) {
-            // In place, below: this very call may keep the worker from anything else.
-            continue;
-        }
-        group.add_member(worker);
-        current::with_caches(|caches| {
-            let priority = own.map_or(Priority::Normal, Worker::priority);
-            let new = NewJob {
-                caches,
-                tag: job::header::job_tag(core.index, priority),
-                group: &raw const group,
-                site: SiteRef::unnamed(site),
-                owner: Owner::Nobody,
-            };
-            // SAFETY: what the closure borrows lives until the group's wait below is over.
-            let job = unsafe { job::create(&new, call) };
-            if let Some(own) = own {
-                own.count_submitted(1);
-            }
-            core.deliver(index, job);
-        });
-    }
-    if own.is_some() && !core.starts_jobs() {
-        group.note_abandoned();
-    } else if let Some(own) = own {
-        let (fiber, site) = (own.current_fiber(), SiteRef::unnamed(site));
-        let before = fiber.enter_job(site);
-        let _bound = current::bind_fiber();
-        match catch_unwind(AssertUnwindSafe(&f)) {
-            Ok(value) => *results[own.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(value),
-            Err(payload) => group.take_panic(payload, core.index, site),
-        }
-        fiber.leave_job(before);
-    }
-    group.wait(WaitKind::Scope, site);
-    guard.passed();
-    if let Some(payload) = group.first_panic() {
-        resume_unwind(payload);
-    }
-    assert!(!group.was_abandoned(), "a call of `broadcast` was abandoned by a shutdown of its system");
-    let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
-    taken.map(|result| result.expect("every call has returned")).collect()
 }

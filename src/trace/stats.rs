@@ -32,6 +32,12 @@ pub struct Stats {
     pub fibers: u64,
     /// The most fibers that existed at once.
     pub fibers_max: u64,
+    /// Blocks for jobs that the process has made, for all of its systems: those in use, and those kept for the next jobs. They
+    /// are used again and never given back, so this is how many were needed at once, and a few per thread.
+    pub job_blocks: u64,
+    /// Bytes of all that the process keeps in the same way: blocks for jobs, counters, waiters, descriptors of fibers
+    /// (without their stacks).
+    pub pooled_bytes: u64,
     /// For each worker, how much of `elapsed` it had something to do. A search or sleep that has not ended counts as
     /// work until it has.
     pub busy: Vec<Duration>,
@@ -119,6 +125,8 @@ impl Stats {
             parks: sum(|t| &t.parks),
             fibers: fibers as u64,
             fibers_max: fibers_max as u64,
+            job_blocks: crate::job::storage::made_count(),
+            pooled_bytes: crate::memory::slots::made(|_| true).bytes,
             busy: core
                 .remotes
                 .iter()

@@ -17,7 +17,7 @@ use crate::{
         frame_beside_low::{self, BARRIERS, JOBS},
         idle,
         latency::{self, Piece, Probe, Urgency},
-        memory_fibers, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
+        memory_fibers, memory_jobs, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
     },
 };
 
@@ -31,6 +31,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&fib::WORKLOAD, fib),
         (&flat_spawn::WORKLOAD, flat_spawn),
         (&flat_batch::WORKLOAD, flat_batch),
+        (&memory_jobs::WORKLOAD, memory_jobs),
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
@@ -80,6 +81,39 @@ fn flat_batch(params: &Params) -> Measured {
         flat_batch::measure(params, || {
             ramie::spawn_batch((0..flat_spawn::JOBS).map(|index| move || flat_spawn::empty(index))).wait();
         })
+    })
+}
+
+fn memory_jobs(params: &Params) -> Measured {
+    let measured = memory_jobs::measure::<crate::memory::caches::Caches>(params);
+    // So many jobs at once: what is measured lies in caches.
+    const MEMBERS: usize = 200;
+    system(params.workers).run(|| {
+        memory_jobs::measure_jobs(
+            params,
+            measured,
+            || {
+                for round in 0..memory_jobs::JOBS / MEMBERS {
+                    ramie::scope(|scope| {
+                        for index in 0..MEMBERS {
+                            let captures = memory_jobs::captures(round + index);
+                            let _ = scope.spawn(move || memory_jobs::body(&captures));
+                        }
+                    });
+                }
+            },
+            || {
+                for round in 0..memory_jobs::JOBS / MEMBERS {
+                    ramie::scope(|scope| {
+                        for index in 0..MEMBERS {
+                            let captures = memory_jobs::captures(round + index);
+                            let boxed: Box<dyn FnOnce() + Send> = Box::new(move || memory_jobs::body(&captures));
+                            let _ = scope.spawn(boxed);
+                        }
+                    });
+                }
+            },
+        )
     })
 }
 

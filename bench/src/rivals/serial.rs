@@ -1,10 +1,15 @@
 //! Plain code on one thread: the time that is there to be divided.
 
+use std::mem::MaybeUninit;
+
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
     params::Params,
-    workloads::{fib, flat_batch, flat_spawn, never_waits, par_for, sand},
+    workloads::{
+        fib, flat_batch, flat_spawn,
+        memory_jobs::{self, Store},
+        never_waits, par_for, sand},
 };
 
 pub(crate) static RIVAL: Rival = Rival {
@@ -17,6 +22,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&fib::WORKLOAD, fib),
         (&flat_spawn::WORKLOAD, flat_spawn),
         (&flat_batch::WORKLOAD, flat_batch),
+        (&memory_jobs::WORKLOAD, memory_jobs),
         (&never_waits::WORKLOAD, never_waits),
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
@@ -50,6 +56,30 @@ fn flat_batch(params: &Params) -> Measured {
 
 fn never_waits(params: &Params) -> Measured {
     never_waits::measure(params, boxed_jobs)
+}
+
+fn memory_jobs(params: &Params) -> Measured {
+    struct Boxes;
+    impl Store for Boxes {
+        type Block = Box<[MaybeUninit<u64>; 16]>;
+
+        fn new() -> Self {
+            Self
+        }
+
+        #[inline]
+        fn take(&self, value: u64) -> Self::Block {
+            let mut block = Box::new([MaybeUninit::uninit(); 16]);
+            block[2].write(value);
+            block
+        }
+
+        #[inline]
+        fn free(&self, block: Self::Block) {
+            drop(block);
+        }
+    }
+    memory_jobs::measure::<Boxes>(params)
 }
 
 fn par_for(params: &Params) -> Measured {

@@ -6,7 +6,7 @@ use std::ptr;
 use corosensei::stack::{Stack, StackPointer};
 
 use super::{Metric, Workers, Workload};
-use crate::{cell::Measured, measure::time_ns, memory, params::Params};
+use crate::{cell::Measured, measure::time_ns, params::Params, resident};
 
 pub(crate) static WORKLOAD: Workload = Workload {
     name: "memory_fibers",
@@ -38,9 +38,9 @@ pub(crate) fn measure(
     let count = fibers(params);
     // The host may have to find the memory, for whoever touches it first.
     touch(count);
-    let before_kib = memory::kib();
+    let before_kib = resident::kib();
     let mut peak_kib = 0.0;
-    let [suspend_ns, resume_ns] = round(count, &mut || peak_kib = memory::kib());
+    let [suspend_ns, resume_ns] = round(count, &mut || peak_kib = resident::kib());
     let touch_ns = touch(count);
     let each = |ns: f64| ns / count as f64;
     Measured::one("memory", (peak_kib - before_kib) / count as f64)

@@ -64,6 +64,7 @@ workloads! {
     fib,
     flat_spawn,
     flat_batch,
+    memory_jobs,
     never_waits,
     switch,
     switch_many,

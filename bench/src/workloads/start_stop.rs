@@ -17,7 +17,7 @@ pub(crate) static WORKLOAD: Workload = Workload {
 /// Times `start`, which returns the system after its first job, and `stop`, which ends it.
 pub(crate) fn measure<S>(params: &Params, start: impl Fn() -> S, stop: impl Fn(S)) -> Measured {
     let first = start();
-    let memory_mib = crate::memory::kib() / 1024.0;
+    let memory_mib = crate::resident::kib() / 1024.0;
     stop(first);
     let [start, stop] = medians(params, 31, || {
         let mut system = None;

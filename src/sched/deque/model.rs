@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the owner's operations")]
 
-use super::{Deque, Steal};
+use super::{Deque, Stale, Steal};
 use crate::primitives::explore;
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -73,6 +73,40 @@ impl Model {
             assert!(!behind.with(|behind| unsafe { *behind }), "an item was lost");
         }
     }
+}
+
+std::thread_local! {
+    /// Stale items that the owner has dropped. loom runs all of its threads on one.
+    static DROPPED: std::cell::RefCell<Vec<usize>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Odd items are stale.
+static ODD: Stale = Stale {
+    is: |item| item.addr() % 2 == 1,
+    drop: |item| DROPPED.with_borrow_mut(|dropped| dropped.push(item.addr())),
+};
+
+/// 2 threads, preemption bound 3. The ring has two slots; at the third and fifth push the owner gets rid of what is stale, and
+/// moves the others, while the thief steals.
+#[test]
+fn getting_rid_of_stale_items_races_with_a_thief() {
+    explore(3, || {
+        DROPPED.with_borrow_mut(Vec::clear);
+        let behind = std::array::from_fn(|_| UnsafeCell::new(false));
+        let model = Arc::new(Model { deque: Deque::with_stale(&ODD), behind });
+        model.push(1);
+        let thief = model.thief(2);
+        for item in 2..=5 {
+            model.push(item);
+        }
+        model.pop();
+        thief.join().unwrap();
+        for item in DROPPED.with_borrow_mut(std::mem::take) {
+            assert_eq!(item % 2, 1);
+            model.taken(ptr::without_provenance_mut(item));
+        }
+        model.end();
+    });
 }
 
 /// 2 threads, preemption bound 4.

@@ -2,7 +2,7 @@
 #![cfg(not(any(loom, shuttle)))]
 #![expect(unsafe_code, reason = "the owner's operations")]
 
-use super::{Deque, FIRST_CAPACITY, Steal};
+use super::{Deque, FIRST_CAPACITY, Stale, Steal};
 use std::ptr;
 
 fn item(number: usize) -> *mut () {
@@ -108,4 +108,80 @@ fn a_reset_gives_a_large_ring_back() {
     fill(&deque, 1..=2);
     assert_eq!(pop(&deque), Some(item(2)));
     assert_eq!(deque.steal(), Steal::Item(item(1)));
+}
+
+/// Items are stale if they are in this set; what is dropped is noted.
+mod stale {
+    use super::{Deque, Stale, item, pop};
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static STALE: RefCell<BTreeSet<usize>> = const { RefCell::new(BTreeSet::new()) };
+        static DROPPED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    }
+
+    static OF_TESTS: Stale = Stale {
+        is: |item| STALE.with_borrow(|stale| stale.contains(&item.addr())),
+        drop: |item| DROPPED.with_borrow_mut(|dropped| dropped.push(item.addr())),
+    };
+
+    fn dropped() -> Vec<usize> {
+        DROPPED.with_borrow(Clone::clone)
+    }
+
+    /// Fills a ring, makes some items stale, and pushes one more.
+    fn overfill(is_stale: impl Fn(usize) -> bool) -> Deque {
+        let deque = Deque::with_stale(&OF_TESTS);
+        super::fill(&deque, 1..=super::FIRST_CAPACITY);
+        STALE.with_borrow_mut(|stale| stale.extend((1..=super::FIRST_CAPACITY).filter(|n| is_stale(*n))));
+        super::fill(&deque, super::FIRST_CAPACITY + 1..=super::FIRST_CAPACITY + 1);
+        deque
+    }
+
+    fn capacity(deque: &Deque) -> usize {
+        // SAFETY: the ring lives as long as the deque.
+        unsafe { &*deque.ring.load(crate::primitives::Ordering::Relaxed) }.slots.len()
+    }
+
+    #[test]
+    fn a_full_ring_gets_rid_of_stale_items_and_keeps_the_order_of_the_others() {
+        let is_stale = |n: usize| n % 3 != 0;
+        let deque = overfill(is_stale);
+        let count = super::FIRST_CAPACITY;
+        assert_eq!(dropped(), (1..=count).filter(|n| is_stale(*n)).collect::<Vec<_>>());
+        assert_eq!(capacity(&deque), count);
+        for n in (1..=count + 1).rev().filter(|n| *n > count || !is_stale(*n)) {
+            assert_eq!(pop(&deque), Some(item(n)));
+        }
+        assert_eq!(pop(&deque), None);
+    }
+
+    #[test]
+    fn a_ring_of_stale_items_becomes_empty() {
+        let deque = overfill(|_| true);
+        assert_eq!(
+            (deque.len(), capacity(&deque), dropped().len()),
+            (1, super::FIRST_CAPACITY, super::FIRST_CAPACITY)
+        );
+    }
+
+    #[test]
+    fn a_few_stale_items_are_not_worth_it() {
+        let deque = overfill(|n| n % 20 == 0);
+        assert_eq!((deque.len(), dropped().len()), (super::FIRST_CAPACITY + 1, 0));
+        assert_eq!(capacity(&deque), 2 * super::FIRST_CAPACITY);
+    }
+
+    /// However long it goes on.
+    #[test]
+    fn a_ring_whose_items_all_become_stale_never_grows() {
+        let deque = Deque::with_stale(&OF_TESTS);
+        for n in 1..=100_000 {
+            super::fill(&deque, n..=n);
+            STALE.with_borrow_mut(|stale| stale.insert(n));
+        }
+        assert_eq!(capacity(&deque), super::FIRST_CAPACITY);
+        assert_eq!(dropped().len() + deque.len(), 100_000);
+    }
 }
