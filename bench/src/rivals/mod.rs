@@ -77,6 +77,7 @@ rivals! {
     rayon,
     rayon_2pools,
     rayon_nice,
+    bumpalo,
     tokio,
     bevy_tasks,
     #[cfg(feature = "ramie")]

@@ -1,23 +1,27 @@
 //! ramie itself, through its public API, with its defaults apart from the number of workers.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    hint::black_box,
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use ramie::{Counter, Drain, JobSystem, Pinning, Priority, Scope};
+use ramie::{Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope};
 
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
-    measure::medians,
+    measure::{medians, time_ns},
     params::Params,
     workloads::{
         chain, fanout, fib, flat_batch, flat_spawn,
         frame_beside_low::{self, BARRIERS, JOBS},
         idle,
         latency::{self, Piece, Probe, Urgency},
-        memory_fibers, memory_jobs, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
+        memory_fibers, memory_frames, memory_jobs, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
     },
 };
 
@@ -44,6 +48,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&latency::WORKLOAD, latency),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&memory_fibers::WORKLOAD, memory_fibers),
+        (&memory_frames::WORKLOAD, memory_frames),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -321,6 +326,23 @@ fn frame_beside_low(params: &Params) -> Measured {
 }
 
 /// The system is stopped by `shutdown`, which returns when its threads have ended.
+fn memory_frames(params: &Params) -> Measured {
+    let system = system(params.workers);
+    let arenas = FrameArenas::new(&system, 1).expect("the number is in range");
+    memory_frames::measure(params, || {
+        let frame = arenas.begin();
+        let barrier = Barrier::new(params.workers);
+        let times = system.broadcast(|| {
+            memory_frames::timed(&barrier, || {
+                for index in 0..memory_frames::VALUES {
+                    black_box(frame.alloc(memory_frames::value(index)));
+                }
+            })
+        });
+        memory_frames::slowest(times) + time_ns(|| drop(frame))
+    })
+}
+
 fn start_stop(params: &Params) -> Measured {
     start_stop::measure(
         params,

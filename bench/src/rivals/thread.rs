@@ -15,6 +15,7 @@ use crate::{
     params::Params,
     workloads::{
         idle,
+        memory_frames::{self, VALUES, Value},
         outside::{self, Probe},
         start_stop,
     },
@@ -26,8 +27,18 @@ pub(crate) static RIVAL: Rival = Rival {
     kind: Kind::Reference,
     package: None,
     workers_max: None,
-    cells: &[(&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
+    cells: &[(&memory_frames::WORKLOAD, memory_frames), (&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
 };
+
+fn memory_frames(params: &Params) -> Measured {
+    let mut lists: Vec<Vec<Box<Value>>> = (0..params.workers).map(|_| Vec::with_capacity(VALUES)).collect();
+    memory_frames::measure(params, || {
+        memory_frames::on_threads(&mut lists, |list| {
+            list.extend((0..VALUES).map(|index| Box::new(memory_frames::value(index))));
+            list.clear();
+        })
+    })
+}
 
 fn outside(params: &Params) -> Measured {
     let parked = Receiver::start(thread::park);

@@ -65,6 +65,7 @@ workloads! {
     flat_spawn,
     flat_batch,
     memory_jobs,
+    memory_frames,
     never_waits,
     switch,
     switch_many,
