@@ -555,8 +555,7 @@ fn the_limit_of_fibers_panics_instead_of_hanging() {
 #[test]
 fn a_frame_may_try_again_after_the_limit_of_fibers() {
     let _watch = watch("try again", 60);
-    // Where fibers migrate, a woken one lies where only a fiber that can take jobs finds it, of which there is none here.
-    let system = common::sticky().workers(1).max_fibers(2).build().expect("a system");
+    let system = common::builder().workers(1).max_fibers(2).build().expect("a system");
     let arenas = arenas(&system, 2);
     let mut pipeline = FramePipeline::new(&arenas);
     let (first, second) = (pipeline.stage("first", ()), pipeline.stage("second", Vec::new()));

@@ -228,3 +228,26 @@ fn yield_outside_of_a_job_is_harmless() {
     ramie::yield_now();
     assert!(!ramie::in_job());
 }
+
+/// At the limit, whoever is woken goes on, although another fiber of its worker yields again and again.
+#[test]
+fn a_woken_fiber_goes_on_beside_one_that_yields_at_the_limit() {
+    let _watch = watch("yields at the limit", 30);
+    let system = common::builder().workers(1).max_fibers(2).build().expect("a system");
+    let (gate, woken) = (Counter::new(1), Arc::new(AtomicBool::new(false)));
+    let waiter = {
+        let (gate, woken) = (gate.clone(), Arc::clone(&woken));
+        system.spawn(move || {
+            gate.wait();
+            woken.store(true, Ordering::SeqCst);
+        })
+    };
+    let yielder = system.spawn(move || {
+        // The waiter has one of the two fibers, and this job the other.
+        gate.signal();
+        while !woken.load(Ordering::SeqCst) {
+            ramie::yield_now();
+        }
+    });
+    assert!(waiter.join().is_ok() && yielder.join().is_ok());
+}

@@ -1070,6 +1070,12 @@ impl Worker {
             }
             self.refresh_attention();
             let ready = Priority::DESCENDING.iter().find_map(|&priority| self.ready[priority as usize].pop());
+            if ready.is_none() && self.migrates.get() {
+                // Where fibers migrate, those that were woken lie among the jobs.
+                if let Some(entry) = self.fetch(|entry| entry.as_fiber().is_some()) {
+                    return entry.as_fiber();
+                }
+            }
             // SAFETY: both queues hold fibers in their slots.
             return ready.or_else(|| self.yielded.pop()).map(|node| unsafe { Fiber::from_node(node) });
         }

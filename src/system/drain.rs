@@ -117,7 +117,7 @@ fn abandon(core: &SystemCore) -> bool {
         if core.present.is_zero() {
             return true;
         }
-        if !FiberDump::of(core).is_empty() {
+        if FiberDump::has_fibers(core) {
             return core.present.is_zero();
         }
         if cfg!(shuttle) {

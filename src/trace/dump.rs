@@ -142,14 +142,22 @@ pub struct FiberDump {
 
 impl FiberDump {
     pub(crate) fn empty() -> Self {
-        Self { fibers: Vec::new(), systems: Vec::new(), stacks: StackStats::of_all() }
+        Self { fibers: Vec::new(), systems: Vec::new(), stacks: Vec::new() }
     }
 
     pub(crate) fn of(core: &SystemCore) -> Self {
         let mut dump = Self::empty();
         dump.add_fibers(|info| info.system == core.index);
         dump.add_system(core);
+        dump.stacks = StackStats::of_all();
         dump
+    }
+
+    /// Whether a job of this system runs or waits.
+    pub(crate) fn has_fibers(core: &SystemCore) -> bool {
+        let mut dump = Self::empty();
+        dump.add_fibers(|info| info.system == core.index);
+        !dump.is_empty()
     }
 
     /// Whether no job runs or waits.
@@ -208,5 +216,6 @@ pub fn dump_all() -> FiberDump {
     let mut dump = FiberDump::empty();
     for_each_system(|core| dump.add_system(core));
     dump.add_fibers(|_| true);
+    dump.stacks = StackStats::of_all();
     dump
 }
