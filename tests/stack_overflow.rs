@@ -10,6 +10,7 @@ use common::{child, is_child};
 use ramie::{JobSystem, Priority};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
+use std::sync::Arc;
 
 const SIGABRT: i32 = 6;
 const SIGSEGV: i32 = 11;
@@ -257,7 +258,7 @@ fn a_wild_pointer_into_a_guard_is_not_called_an_overflow() {
     const TEST: &str = "a_wild_pointer_into_a_guard_is_not_called_an_overflow";
     if is_child(TEST) {
         let upwards = std::env::var_os("UPWARDS").is_some();
-        system().run(move || {
+        let wild = move || {
             let here = 0_u8;
             let page = std::ptr::from_ref(&here).addr() & !4095;
             // Downwards through the own stack to its guard, far from where this code's stack frames are; or
@@ -267,15 +268,57 @@ fn a_wild_pointer_into_a_guard_is_not_called_an_overflow() {
                 // SAFETY: there is none; the child ends at the guard.
                 unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(0) };
             }
+        };
+        if std::env::var_os("LARGE").is_none() {
+            system().run(wild);
+            return;
+        }
+        // The next large stack, which has a guard only once it is used.
+        let system = Arc::new(system());
+        let theirs = Arc::clone(&system);
+        let job = system.job().large_stack().spawn(move || {
+            let begun = ramie::Counter::new(1);
+            let signal = begun.clone();
+            let neighbour = theirs.job().large_stack().spawn(move || {
+                signal.signal();
+                ramie::Counter::new(1).wait();
+            });
+            begun.wait();
+            wild();
+            drop(neighbour);
         });
+        let _ = job.join();
         return;
     }
-    for variables in [&[][..], &[("UPWARDS", "1")]] {
+    for variables in [&[][..], &[("UPWARDS", "1")], &[("UPWARDS", "1"), ("LARGE", "1")]] {
         let output = child(TEST, variables);
         let errors = errors(&output);
         assert_eq!(output.status.signal(), Some(SIGSEGV), "{variables:?}: {errors}");
         assert!(!errors.contains("overflow"), "{errors}");
     }
+}
+
+/// A signal that somebody has sent is no fault, and ends the process like one that was not caught.
+#[test]
+fn a_signal_that_was_sent_is_passed_on() {
+    const TEST: &str = "a_signal_that_was_sent_is_passed_on";
+    if is_child(TEST) {
+        // SAFETY: plain calls.
+        unsafe {
+            let action = if std::env::var_os("IGNORED").is_some() { libc::SIG_IGN } else { libc::SIG_DFL };
+            libc::signal(libc::SIGSEGV, action);
+        }
+        let _system = system();
+        // SAFETY: as above.
+        unsafe { libc::kill(libc::getpid(), libc::SIGSEGV) };
+        // Whichever thread takes it.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::process::exit(42);
+    }
+    let output = child(TEST, &[]);
+    assert_eq!(output.status.signal(), Some(SIGSEGV), "{}", errors(&output));
+    let output = child(TEST, &[("IGNORED", "1")]);
+    assert_eq!(output.status.code(), Some(42), "{}", errors(&output));
 }
 
 /// A program that was not started by Rust's runtime, or another library, may leave threads without an alternate stack.

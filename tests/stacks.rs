@@ -238,13 +238,14 @@ fn variable(name: &str) -> Option<i32> {
 fn guards_are_pages_where_regions_are_refused() {
     const TEST: &str = "guards_are_pages_where_regions_are_refused";
     let Some(error) = variable("REFUSE") else {
-        for error in [libc::EPERM, libc::ENOSYS, libc::EINVAL] {
+        // 0 is a kernel, or what stands in for one, that says yes and does nothing.
+        for error in [libc::EPERM, libc::ENOSYS, libc::EINVAL, 0] {
             child_succeeds(TEST, &[("REFUSE", &error.to_string())]);
+            // The overflow is recognised all the same.
+            let output = common::child(TEST, &[("REFUSE", &error.to_string()), ("OVERFLOW", "1")]);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(errors.contains("ramie: stack overflow"), "{errors}");
         }
-        // The overflow is recognised all the same.
-        let output = common::child(TEST, &[("REFUSE", &libc::EPERM.to_string()), ("OVERFLOW", "1")]);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(errors.contains("ramie: stack overflow"), "{errors}");
         return;
     };
     let _watch = watch(TEST, 60);
@@ -283,6 +284,30 @@ fn guard_regions_are_installed_one_by_one_where_batches_are_refused() {
 
 fn system_guards() -> StackGuards {
     builder().workers(1).build().expect("a system").stats().stack_guards
+}
+
+/// A real-time program locks its memory; reservations are not filled by that.
+#[test]
+fn stacks_are_exempt_from_locked_memory() {
+    const TEST: &str = "stacks_are_exempt_from_locked_memory";
+    if !is_child(TEST) {
+        child_succeeds(TEST, &[]);
+        return;
+    }
+    let _watch = watch(TEST, 60);
+    // SAFETY: a plain call.
+    if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
+        eprintln!("SKIPPED: {}", std::io::Error::last_os_error());
+        return;
+    }
+    let before = memory_kib();
+    let system = builder().workers(2).stack_size(1 << 20).build().expect("a system");
+    let go = Counter::new(1);
+    let done = suspend(&system, 100, &go);
+    let used = memory_kib() - before;
+    assert!(used < 60 * 1024, "{used} KiB for stacks of 100 MiB, of which few pages are touched");
+    go.signal();
+    done.wait();
 }
 
 // --- limits -----------------------------------------------------------------------------
@@ -423,6 +448,52 @@ fn out_of_fibers() {
         let system = builder().workers(workers).max_fibers(workers + 50).build().expect("a system");
         fill(&system, 1000);
     });
+}
+
+/// A worker that has nothing to do keeps no fiber that another one needs.
+#[test]
+fn the_last_fiber_goes_where_it_is_needed() {
+    let _watch = watch("the last fiber", 60);
+    for workers in [2, 3, 8] {
+        let system = builder().workers(workers).max_fibers(workers + 1).build().expect("a system");
+        for round in 0..3 * workers {
+            // The wait needs the one fiber that is left over, wherever it was needed last.
+            loop {
+                let (go, begun) = (Counter::new(1), Counter::new(1));
+                let job = {
+                    let (go, begun) = (go.clone(), begun.clone());
+                    system.job().on_worker(round % workers).spawn(move || {
+                        begun.signal();
+                        go.wait();
+                    })
+                };
+                begun.wait();
+                std::thread::sleep(Duration::from_micros(200));
+                go.signal();
+                match job.join() {
+                    Ok(()) => break,
+                    Err(JobError::Panicked(payload)) => assert!(message(&*payload).contains("FiberLimit")),
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+/// What a job with a large stack captures and returns may be larger than a normal stack.
+#[test]
+fn captures_and_results_of_large_jobs_do_not_go_over_the_normal_stack() {
+    let _watch = watch("large captures", 60);
+    let system = builder().workers(2).stack_size(16 * 1024).build().expect("a system");
+    let values = Box::new([7_u8; 100_000]);
+    let job = system.job().large_stack().spawn(move || {
+        let copy = std::hint::black_box(*values);
+        copy.map(|byte| byte + 1)
+    });
+    assert!(job.join().expect("it does not panic").iter().all(|byte| *byte == 8));
+    let captured = [3_u8; 12_000];
+    let job = system.job().large_stack().spawn(move || std::hint::black_box(captured).map(|byte| byte + 1));
+    assert!(job.join().expect("it does not panic").iter().all(|byte| *byte == 4));
 }
 
 /// A large stack that cannot be had is the end of the job that asked for it, and of nothing else.

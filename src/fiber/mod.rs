@@ -36,7 +36,7 @@ mod slot {
     use std::panic::Location;
     use std::ptr;
     // For people to read: never part of a protocol, and so not of what model checkers explore.
-    use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
     static FIBERS: Depot = Depot::new();
 
@@ -109,6 +109,9 @@ mod slot {
         wait_site: AtomicPtr<Location<'static>>,
         /// Where the job that runs innermost was spawned, and its name.
         site: AtomicPtr<()>,
+        /// An address in the large stack that the fiber's innermost such job runs on; 0 if there is none. Written by the
+        /// fiber, read by a fault on its thread.
+        large_stack: AtomicUsize,
     }
 
     // SAFETY: `context` is used by the owner's thread only (the accessors say so); all else is atomic.
@@ -131,6 +134,7 @@ mod slot {
                 wait_object: AtomicU32::new(0),
                 wait_site: AtomicPtr::new(ptr::null_mut()),
                 site: AtomicPtr::new(ptr::null_mut()),
+                large_stack: AtomicUsize::new(0),
             }
         }
 
@@ -271,6 +275,23 @@ mod slot {
         pub(crate) fn site(&self) -> SiteRef {
             // SAFETY: null at first, then what `enter_job` was given.
             unsafe { SiteRef::from_raw(self.site.load(Ordering::Relaxed)) }
+        }
+
+        /// Notes an address in the large stack that the fiber is about to use, or 0; gives the one before.
+        #[cfg(not(shuttle))]
+        pub(crate) fn swap_large_stack(&self, address: usize) -> usize {
+            let before = self.large_stack.load(Ordering::Relaxed);
+            self.large_stack.store(address, Ordering::Relaxed);
+            before
+        }
+
+        /// An address in the stack that the fiber runs on now.
+        #[cfg(not(shuttle))]
+        pub(crate) fn stack_in_use(&self) -> usize {
+            match self.large_stack.load(Ordering::Relaxed) {
+                0 => self.context().anchor(),
+                address => address,
+            }
         }
 
         /// Notes what the fiber is about to wait for.

@@ -55,10 +55,11 @@ mod slab {
     }
 
     impl Store {
-        fn take(&self) -> Result<FiberStack, StackError> {
+        /// A stack; if there is none, `batch` of them are had at once.
+        fn take(&self, batch: fn(&StackClass) -> usize) -> Result<FiberStack, StackError> {
             let class = self.class.get().expect("the worker has joined a system");
             let mut free = self.free.take();
-            let taken = if free.is_empty() { class.take(class.batch(), &mut free) } else { Ok(()) };
+            let taken = if free.is_empty() { class.take(batch(class), &mut free) } else { Ok(()) };
             let memory = free.pop();
             self.low.set(self.low.get().min(free.len()));
             self.free.set(free);
@@ -120,7 +121,7 @@ mod slab {
 
         /// A stack for a fiber.
         pub(crate) fn take(&self) -> Result<FiberStack, StackError> {
-            self.normal.take()
+            self.normal.take(StackClass::batch)
         }
 
         pub(crate) fn give(&self, stack: FiberStack) {
@@ -129,7 +130,7 @@ mod slab {
 
         /// A stack for a job that asked for a large one.
         pub(crate) fn take_large(&self) -> Result<FiberStack, StackError> {
-            self.large.take()
+            self.large.take(|_| 1)
         }
 
         pub(crate) fn give_large(&self, stack: FiberStack) {
@@ -156,9 +157,8 @@ mod slab {
 
         /// Gives all free stacks back: somebody else needs one, or the worker's system has ended.
         pub(crate) fn give_all_back(&self) {
-            for store in [&self.normal, &self.large] {
-                store.give_back(usize::MAX, true);
-            }
+            self.normal.give_back(usize::MAX, true);
+            self.large.give_back(usize::MAX, false);
         }
     }
 }

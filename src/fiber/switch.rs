@@ -47,8 +47,12 @@ pub(crate) fn call_on_large_stack<R>(
     worker: &'static Worker,
     f: impl FnOnce() -> R,
 ) -> Result<R, StackError> {
+    use corosensei::stack::Stack as _;
     let mut stack = worker.stacks().take_large()?;
+    let fiber = worker.current_fiber();
+    let before = fiber.swap_large_stack(stack.limit().get());
     let result = corosensei::on_stack(&mut stack, f);
+    fiber.swap_large_stack(before);
     worker.now().stacks().give_large(stack);
     Ok(result)
 }

@@ -12,6 +12,7 @@ use super::storage;
 use crate::counter::CounterList;
 use crate::counter::group::Group;
 use crate::error::{PanicKind, Payload};
+use crate::fiber::stack::StackError;
 use crate::fiber::switch;
 use crate::memory::slots::Caches;
 use crate::sched::worker::Worker;
@@ -140,21 +141,71 @@ where
     }
 
     unsafe fn run(job: JobPtr, worker: &'static Worker) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            if !X {
+                Self::run_here(job, worker);
+            } else if job.extras().is_some_and(|extras| extras.large_stack) {
+                Self::run_on_large_stack(job, worker);
+            } else {
+                Self::run_apart(job, worker);
+            }
+        }
+    }
+
+    /// Runs a claimed job on whatever stack this is.
+    #[inline(always)]
+    unsafe fn run_here(job: JobPtr, worker: &'static Worker) {
         // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
         let fiber = worker.current_fiber();
         let before = fiber.enter_job(job.header().site());
-        let result = if X && job.extras().is_some_and(|extras| extras.large_stack) {
-            call_on_large_stack(worker, closure)
-        } else {
-            catch_unwind(AssertUnwindSafe(closure))
-        };
+        let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
         if result.is_err() {
             worker.system().print_seed();
         }
         // SAFETY: as above; the closure is gone.
         unsafe { Self::finish(job, worker.now(), result) };
+    }
+
+    /// As [`run_here`](Self::run_here), with a stack frame of its own, which may be large.
+    #[inline(never)]
+    unsafe fn run_apart(job: JobPtr, worker: &'static Worker) {
+        // SAFETY: promised by the caller.
+        unsafe { Self::run_here(job, worker) };
+    }
+
+    /// Runs a claimed job on a large stack, which its captures and its result are moved to and from; if there is none, the job
+    /// ends as if it had panicked.
+    #[cold]
+    #[inline(never)]
+    unsafe fn run_on_large_stack(job: JobPtr, worker: &'static Worker) {
+        // SAFETY: as in `run_here`, which is called once.
+        let called = switch::call_on_large_stack(worker, || unsafe { Self::run_apart(job, worker) });
+        if let Err(error) = called {
+            // SAFETY: the job was not run.
+            unsafe { Self::fail_without_stack(job, worker, &error) };
+        }
+    }
+
+    /// Ends a claimed job for which there is no large stack.
+    #[cold]
+    #[inline(never)]
+    unsafe fn fail_without_stack(job: JobPtr, worker: &'static Worker, error: &StackError) {
+        // Others may have some that they do not need.
+        worker.system().fibers_are_short(worker.now_ns());
+        let _bound = current::bind_fiber();
+        // SAFETY: as in `run_here`, which was not called. The closure is dropped in its place: it may be large.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe {
+            ManuallyDrop::drop(&mut (*Self::body(job)).closure);
+        }));
+        let bytes = worker.system().config.large_stack_bytes;
+        // A panic of a capture is what the job ends with then.
+        let payload =
+            dropped.err().unwrap_or_else(|| Box::new(crate::error::no_large_stack(bytes, &error.0)));
+        // SAFETY: as above; the closure is gone.
+        unsafe { Self::finish(job, worker.now(), Err(payload)) };
     }
 
     unsafe fn discard(job: JobPtr, outcome: Outcome) {
@@ -296,22 +347,6 @@ where
             }
         }
     }
-}
-
-/// Calls a closure on a large stack; if there is none, it panics instead.
-#[cold]
-#[inline(never)]
-fn call_on_large_stack<F: FnOnce() -> R, R>(worker: &'static Worker, closure: F) -> Result<R, Payload> {
-    let mut closure = Some(closure);
-    let called = switch::call_on_large_stack(worker, || {
-        let closure = closure.take().expect("called once");
-        catch_unwind(AssertUnwindSafe(closure))
-    });
-    called.unwrap_or_else(|error| {
-        // Its captures may panic as well when they are dropped; then that is what the job ends with.
-        catch_unwind(AssertUnwindSafe(|| drop(closure)))?;
-        Err(Box::new(crate::error::no_large_stack(worker.system().config.large_stack_bytes, &error.0)))
-    })
 }
 
 /// Drops a user's value; a panic in its destructor goes to `on_panic`.

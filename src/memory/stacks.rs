@@ -52,8 +52,10 @@ const USED_BATCH: usize = 8;
 const SLABS_MAX: usize = 4094;
 /// The index of a stack in its slab, in its id.
 const INDEX_BITS: u32 = 20;
-/// Free stacks of a class that keep their memory; what is more is given back.
+/// Free stacks of a class that keep their memory, at most: what is more is given back.
 const WARM_MAX: usize = 256;
+/// The same in bytes, should all of them have been used to their full depth.
+const WARM_BYTES_MAX: usize = 64 << 20;
 /// Guards that are installed at a time, at most.
 const GUARD_BATCH: usize = 64;
 /// Pages that one look at the memory in use covers.
@@ -198,7 +200,7 @@ impl StackClass {
             ids.iter().for_each(|&id| self.cold.push(self, id));
         };
         for stack in stacks {
-            if keeps_memory && self.warm_count.load(Ordering::Relaxed) < WARM_MAX {
+            if keeps_memory && self.warm_count.load(Ordering::Relaxed) < self.warm_max() {
                 self.warm_count.fetch_add(1, Ordering::Relaxed);
                 self.warm.push(self, stack.id);
                 continue;
@@ -213,6 +215,10 @@ impl StackClass {
             }
         }
         flush(&ranges[..count], &mut ids[..count]);
+    }
+
+    fn warm_max(&self) -> usize {
+        WARM_MAX.min(WARM_BYTES_MAX / self.stack_bytes)
     }
 
     // --- growth ----------------------------------------------------------------------------

@@ -185,7 +185,7 @@ impl Worker {
         }
         self.release_yielded();
         self.sort_pinned();
-        self.plan_trim(self.coarse_now_ns());
+        self.plan_trim(self.coarse_now_ns(), false);
         let tick = self.turn.get() / FAIR_EVERY;
         let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
         (0..priority::COUNT as u32).find_map(|step| {
@@ -329,7 +329,7 @@ impl Worker {
     #[inline(never)]
     pub(super) fn idle(&self) {
         let since_ns = self.now_ns();
-        let trim_in = self.plan_trim(since_ns);
+        let trim_in = self.plan_trim(since_ns, true);
         if self.trim.is_wanted() {
             return;
         }
@@ -455,7 +455,7 @@ impl Worker {
         match held_back.into_iter().chain(visit_left).chain(trim_in).min() {
             None => self.remote().parker.park(),
             Some(left) => {
-                if !self.remote().parker.park_timeout(left) && visit_left.is_some() {
+                if !self.remote().parker.park_timeout(left) && visit_left == Some(left) {
                     self.watch_visit();
                 }
             }

@@ -51,33 +51,35 @@ impl Trim {
 
 impl Worker {
     /// Looks whether a period has ended; how long until the one that runs ends. `None` if there is nothing that could be
-    /// given back.
-    pub(super) fn plan_trim(&self, now_ns: u64) -> Option<Duration> {
+    /// given back. `idle` says whether the worker has nothing else to do.
+    pub(super) fn plan_trim(&self, now_ns: u64, idle: bool) -> Option<Duration> {
         if cfg!(shuttle) {
             return None;
         }
         let trim = &self.trim;
         let keep = self.system().config.warm_fibers;
         let shortages = self.system().fiber_shortages();
-        if trim.shortages.replace(shortages) != shortages {
-            // No worker keeps more than the one that it needs.
+        if idle && trim.shortages.replace(shortages) != shortages {
+            // No worker keeps more than the one that it needs, which is this one, or the one that its root takes next. What is
+            // everybody's stays that.
             self.stacks().give_all_back();
-            if self.migrates() {
-                self.take_shared_fibers_n(usize::MAX);
-            }
-            trim.wanted.set(self.pool_count.get().saturating_sub(1));
+            trim.wanted.set(self.pool_count.get());
         }
         let ends_at_ns = trim.ends_at_ns.get();
         if ends_at_ns != 0 && now_ns >= ends_at_ns {
-            if self.migrates() {
+            if idle && self.migrates() && self.system().idle_period_ends(now_ns, PERIOD_NS) {
                 self.take_spare_shared_fibers(keep);
             }
-            let spare = trim.low.get().min(self.pool_count.get().saturating_sub(keep)).max(trim.wanted.get());
+            let pool_count = self.pool_count.get();
+            let spare =
+                trim.low.get().min(pool_count.saturating_sub(keep)).max(trim.wanted.get()).min(pool_count);
             trim.wanted.set(spare);
-            trim.low.set(self.pool_count.get() - spare);
-            let more = self.stacks().trim_large() || self.has_spare_fibers(keep);
+            trim.low.set(pool_count - spare);
+            let more = self.has_spare_fibers(keep) | (idle && self.stacks().trim_large());
             trim.ends_at_ns.set(if more { now_ns + PERIOD_NS } else { 0 });
-        } else if ends_at_ns == 0 && (self.has_spare_fibers(keep) || self.stacks().has_spare_large()) {
+        } else if ends_at_ns == 0
+            && (self.has_spare_fibers(keep) || (idle && self.stacks().has_spare_large()))
+        {
             trim.low.set(self.pool_count.get());
             trim.ends_at_ns.set(now_ns + PERIOD_NS);
         }
@@ -108,5 +110,18 @@ impl Worker {
         let ended = self.end_idle_fibers(wanted.min(AT_ONCE));
         self.stacks().discard_newest(ended);
         trim.wanted.set(wanted - ended);
+    }
+
+    /// The main thread leaves its worker: what others may need, or nobody has needed for a period, does not stay behind. Called
+    /// on the root.
+    pub(super) fn trim_before_leaving(&'static self) {
+        self.plan_trim(self.now_ns(), true);
+        // While it is away it cannot give anything back: it keeps no more than its share.
+        let config = &self.system().config;
+        let over = self.pool_count.get().saturating_sub((config.max_fibers / config.workers).max(1));
+        self.trim.wanted.set(self.trim.wanted.get().max(over));
+        while self.trim.is_wanted() {
+            self.end_spare_fibers();
+        }
     }
 }

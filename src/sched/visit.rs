@@ -97,6 +97,9 @@ impl Worker {
         self.end_search();
         self.flush_credit();
         self.tell_of_all_work();
+        if !self.has_exited() {
+            self.trim_before_leaving();
+        }
         self.leave.woken.replace(false)
     }
 

@@ -514,12 +514,16 @@ impl Worker {
         self.push(job);
     }
 
-    /// Takes the newest job of the own deque that is `wanted`, from below others if need be.
+    /// Takes the newest job of the current priority that is `wanted` out of the own deque, from below others if need be.
     #[cold]
     pub(crate) fn dig(&self, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
+        self.dig_at(self.priority.get(), wanted)
+    }
+
+    fn dig_at(&self, priority: Priority, wanted: impl Fn(JobRef) -> bool) -> Option<JobRef> {
         let mut aside = self.aside.take();
         let mut found = None;
-        while let Some(job) = self.pop() {
+        while let Some(job) = self.pop_at(priority) {
             if wanted(job) {
                 found = Some(job);
                 break;
@@ -527,7 +531,7 @@ impl Worker {
             aside.push(job);
         }
         for job in aside.drain(..).rev() {
-            self.push(job);
+            self.push_at(job, priority);
         }
         self.aside.set(aside);
         found
@@ -746,7 +750,7 @@ impl Worker {
         if !wanted {
             return false;
         }
-        if self.reserve_spare().is_err() {
+        if !self.has_spare() {
             return false;
         }
         self.flush_credit();
@@ -769,9 +773,15 @@ impl Worker {
     fn add_spare(&'static self) -> Result<(), FiberLimit> {
         self.add_fiber().map_err(|_| {
             // Others may have more than they need.
-            self.system().fibers_are_short();
+            self.system().fibers_are_short(self.now_ns());
             FiberLimit
         })
+    }
+
+    /// As [`reserve_spare`](Self::reserve_spare), for those who can do without.
+    #[inline]
+    fn has_spare(&'static self) -> bool {
+        !self.pool.get().is_null() || self.add_fiber().is_ok()
     }
 
     /// Makes a fiber and puts it into the pool.
@@ -849,7 +859,7 @@ impl Worker {
     #[inline]
     pub(crate) fn yield_fiber(&'static self, kind: WaitKind, site: &'static Location<'static>) {
         // Without a spare the root goes on with fibers that are ready, or with this one.
-        let _ = self.reserve_spare();
+        let _ = self.has_spare();
         self.flush_credit();
         let fiber = self.current_fiber();
         fiber.set_wait(kind, 0, site, self.coarse_now_ns());
@@ -1072,8 +1082,8 @@ impl Worker {
             let ready = Priority::DESCENDING.iter().find_map(|&priority| self.ready[priority as usize].pop());
             if ready.is_none() && self.migrates.get() {
                 // Where fibers migrate, those that were woken lie among the jobs.
-                if let Some(entry) = self.fetch(|entry| entry.as_fiber().is_some()) {
-                    return entry.as_fiber();
+                if let Some(fiber) = self.take_woken_among_jobs() {
+                    return Some(fiber);
                 }
             }
             // SAFETY: both queues hold fibers in their slots.
@@ -1096,6 +1106,16 @@ impl Worker {
             Next::Nothing => {}
         }
         self.take_idle_fiber()
+    }
+
+    /// The newest fiber in the own deques, or the oldest that was injected; what lies above or before it stays where it is.
+    #[cold]
+    fn take_woken_among_jobs(&self) -> Option<&'static Fiber> {
+        let own = Priority::DESCENDING
+            .into_iter()
+            .find_map(|priority| self.dig_at(priority, |entry| entry.as_fiber().is_some()));
+        let fiber = own.or_else(|| self.system().take_injected_fiber());
+        fiber.and_then(JobRef::as_fiber)
     }
 
     /// Waits for a wake when no fiber is left that could take jobs.
@@ -1375,7 +1395,7 @@ impl Worker {
         self.coarse_now_ns.set(epoch.elapsed().as_nanos() as u64);
     }
 
-    pub(super) fn now_ns(&self) -> u64 {
+    pub(crate) fn now_ns(&self) -> u64 {
         self.read_clock();
         self.coarse_now_ns.get()
     }

@@ -49,7 +49,7 @@ pub enum StackGuards {
     /// Guard regions of Linux 6.13 and later: no mapping of their own, so the number of stacks is not bounded by
     /// `vm.max_map_count`.
     Regions,
-    /// Protected pages: two mappings for each stack, so on Linux, where a process has 65,530 mappings by default, about 32,000
+    /// Protected pages: two mappings for each stack, so on Linux, where a process has 65,530 mappings by default, about 30,000
     /// stacks.
     ProtectedPages,
 }

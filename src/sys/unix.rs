@@ -43,27 +43,40 @@ pub(crate) fn page_bytes() -> usize {
 }
 
 /// Reserves address space that can be read and written. Only pages that are touched cost memory, and no huge pages are
-/// used for them: one would make a touched stack cost 2 MiB.
+/// used for them: one would make a touched stack cost 2 MiB. Where all memory is to be locked (`mlockall(MCL_FUTURE)`) this is
+/// exempt: the whole reservation would be filled at once.
 pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | libc::MAP_STACK;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-    let base =
-        unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the range was just mapped. What cannot be accessed is not filled when it is locked, and is unlocked before it can
+    // be.
+    let opened = unsafe {
+        libc::munlock(base, bytes);
+        libc::mprotect(base, bytes, libc::PROT_READ | libc::PROT_WRITE)
+    };
+    if opened != 0 {
+        let error = io::Error::last_os_error();
+        // SAFETY: mapped above, and nobody has seen it.
+        unsafe { libc::munmap(base, bytes) };
+        return Err(error);
     }
     #[cfg(target_os = "linux")]
     // SAFETY: the range was just mapped. A kernel without huge pages refuses, which is as good.
     unsafe {
         libc::madvise(base, bytes, libc::MADV_NOHUGEPAGE);
     }
-    Ok(base.addr())
+    Ok(base.expose_provenance())
 }
 
-/// How much more may be reserved, if that is limited and known (`RLIMIT_AS`, `RLIMIT_DATA`).
+/// How much more may be reserved, if that is limited and known: by `RLIMIT_AS`, `RLIMIT_DATA`, or a system that promises no more
+/// memory than it has (`vm.overcommit_memory` of 2).
 pub(crate) fn address_space_left() -> Option<usize> {
     fn limit_of(get: impl FnOnce(*mut libc::rlimit) -> libc::c_int) -> Option<usize> {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -74,7 +87,8 @@ pub(crate) fn address_space_left() -> Option<usize> {
     let space = limit_of(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) });
     // SAFETY: as above.
     let data = limit_of(|limit| unsafe { libc::getrlimit(libc::RLIMIT_DATA, limit) });
-    if space.is_none() && data.is_none() {
+    let strict = std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.starts_with(b"2"));
+    if space.is_none() && data.is_none() && !strict {
         return None;
     }
     // In pages: all of it, resident, shared, code, an unused field, data.
@@ -85,7 +99,18 @@ pub(crate) fn address_space_left() -> Option<usize> {
     };
     let space_left = space.and_then(|limit| Some(limit.saturating_sub(used(0)?)));
     let data_left = data.and_then(|limit| Some(limit.saturating_sub(used(5)?)));
-    space_left.into_iter().chain(data_left).min()
+    let promised_left = if strict { promised_left() } else { None };
+    space_left.into_iter().chain(data_left).chain(promised_left).min()
+}
+
+/// How much memory the system may still promise.
+fn promised_left() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let bytes = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        Some(line.split_whitespace().next()?.parse::<usize>().ok()? * 1024)
+    };
+    Some(bytes("CommitLimit:")?.saturating_sub(bytes("Committed_AS:")?))
 }
 
 /// Gives address space back.
@@ -112,9 +137,14 @@ pub(crate) unsafe fn guard(pages: &[usize]) -> (usize, io::Result<()>) {
         let (count, result) = unsafe { super::linux::guards::install(pages) };
         done = count;
         match result {
-            Ok(()) => {
+            // Some emulators and sandboxes say yes to everything.
+            Ok(()) if GUARDS.load(Ordering::Relaxed) == REGIONS || super::linux::guards::is_real(pages) => {
                 GUARDS.store(REGIONS, Ordering::Relaxed);
                 return (done, Ok(()));
+            }
+            Ok(()) => {
+                GUARDS.store(PROTECTED, Ordering::Relaxed);
+                done = 0;
             }
             // The kernel knows them but has no memory for the page tables.
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => return (done, Err(error)),
@@ -150,7 +180,12 @@ unsafe fn protect(page: usize) -> io::Result<()> {
     // SAFETY: promised by the caller.
     let result =
         unsafe { libc::mprotect(std::ptr::without_provenance_mut(page), page_bytes(), libc::PROT_NONE) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    PROTECTED_COUNT.fetch_sub(1, Ordering::Relaxed);
+    Err(error)
 }
 
 /// How many pages may be protected.

@@ -40,6 +40,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+/// How long workers are not told again of a shortage of fibers.
+const SHORTAGE_NS: u64 = 1_000_000;
+
 /// See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
@@ -74,6 +77,10 @@ pub(crate) struct SystemCore {
     fiber_count: AtomicUsize,
     fiber_count_max: AtomicUsize,
     fiber_shortages: AtomicU32,
+    /// When workers were told of the last one.
+    shortage_at_ns: AtomicU64,
+    /// When the period began after which idle fibers that nobody needed are ended; used only where fibers migrate.
+    idle_period_ns: AtomicU64,
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
     watchers: Mutex<CounterList>,
@@ -120,6 +127,8 @@ impl SystemCore {
             fiber_count: AtomicUsize::new(0),
             fiber_count_max: AtomicUsize::new(0),
             fiber_shortages: AtomicU32::new(0),
+            shortage_at_ns: AtomicU64::new(0),
+            idle_period_ns: AtomicU64::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(CounterList::default()),
             seed_printed: AtomicU32::new(0),
@@ -226,6 +235,34 @@ impl SystemCore {
                 (None, None) => unreachable!("no half of a join is injected"),
             }
         }
+    }
+
+    /// Takes the oldest fiber that was injected, before jobs that were injected earlier.
+    pub(crate) fn take_injected_fiber(&self) -> Option<JobRef> {
+        Priority::DESCENDING.into_iter().find_map(|priority| {
+            let injector = self.injector(priority);
+            if injector.is_empty() {
+                return None;
+            }
+            let taken = Queue::new();
+            // SAFETY: the injector holds jobs and fibers in their slots, which this thread owns once they are out.
+            injector.take_all(|node| unsafe { taken.append(node, node) });
+            let mut found = None;
+            while let Some(node) = taken.pop() {
+                // SAFETY: as above.
+                let entry = unsafe { JobRef::from_injected(node) };
+                if found.is_none() && entry.as_fiber().is_some() {
+                    found = Some(entry);
+                } else {
+                    injector.inject(node);
+                }
+            }
+            // LIVENESS: who searched meanwhile has not seen what is back now, and may sleep.
+            if let Some(sleeper) = self.sleep.work_was_added(priority) {
+                self.remotes[sleeper].parker.unpark();
+            }
+            found
+        })
     }
 
     /// Makes a fiber that was woken from outside available to all workers, or to its owner, if it is bound.
@@ -450,11 +487,27 @@ impl SystemCore {
 
     // --- fibers ----------------------------------------------------------------------------
 
-    /// A wait was refused because no fiber could be made: workers end those that they do not need.
+    /// A wait was refused because no fiber could be made, or a job because there was no large stack: workers give back what they
+    /// do not need. Asked for again and again, they are told once in [`SHORTAGE_NS`].
     #[cold]
-    pub(crate) fn fibers_are_short(&self) {
-        self.fiber_shortages.fetch_add(1, Ordering::Relaxed);
-        self.unpark_all();
+    pub(crate) fn fibers_are_short(&self, now_ns: u64) {
+        let last_ns = self.shortage_at_ns.load(Ordering::Relaxed);
+        let told = last_ns != 0 && now_ns < last_ns + SHORTAGE_NS;
+        if !told && self.claim_time(&self.shortage_at_ns, last_ns, now_ns) {
+            self.fiber_shortages.fetch_add(1, Ordering::Relaxed);
+            self.unpark_all();
+        }
+    }
+
+    fn claim_time(&self, at_ns: &AtomicU64, before_ns: u64, now_ns: u64) -> bool {
+        at_ns.compare_exchange(before_ns, now_ns, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether a period of looking at the idle fibers of all workers has ended; true for one worker only, and the next
+    /// period begins.
+    pub(crate) fn idle_period_ends(&self, now_ns: u64, period_ns: u64) -> bool {
+        let began_ns = self.idle_period_ns.load(Ordering::Relaxed);
+        now_ns >= began_ns + period_ns && self.claim_time(&self.idle_period_ns, began_ns, now_ns)
     }
 
     /// A number that grows with every shortage.

@@ -27,27 +27,27 @@ pub(crate) fn look(fault: Fault) {
     }
     let Some(worker) = current::worker().filter(|worker| worker.in_fiber()) else { return };
     let fiber = worker.current_fiber();
-    let own = stacks::stack_at(fiber.context().anchor());
-    if runs_on(fault, place, own) {
-        tell(worker, fiber.site(), place, own);
+    // A guard that is hit by code on another stack was hit by a wild pointer.
+    if stacks::stack_at(fiber.stack_in_use()) == Some(place) && is_near(fault, place) {
+        let is_own = stacks::stack_at(fiber.context().anchor()) == Some(place);
+        tell(worker, fiber.site(), place, is_own);
         std::process::abort();
     }
 }
 
-/// Whether the code that has hit the guard of `place` runs on that stack, rather than on another with a wild pointer.
-fn runs_on(fault: Fault, place: Place, own: Option<Place>) -> bool {
-    let Some(pointer) = fault.stack_pointer else { return true };
+/// Whether the stack pointer is where it is when a stack overflows, rather than far from the guard that was hit.
+fn is_near(fault: Fault, place: Place) -> bool {
     // What is accessed on a stack lies above its stack pointer, or just below.
     let highest = place.low + page_bytes() + RED_ZONE_BYTES;
-    let near = (place.low.saturating_sub(REACH_BYTES)..highest).contains(&pointer);
-    let elsewhere = own.is_some_and(|own| own != place && (own.low..own.end).contains(&pointer));
-    near && !elsewhere
+    fault
+        .stack_pointer
+        .is_none_or(|pointer| (place.low.saturating_sub(REACH_BYTES)..highest).contains(&pointer))
 }
 
 #[cold]
-fn tell(worker: &Worker, site: SiteRef, place: Place, own: Option<Place>) {
+fn tell(worker: &Worker, site: SiteRef, place: Place, is_own: bool) {
     let remote = worker.remote();
-    let (kind, remedy) = if own == Some(place) {
+    let (kind, remedy) = if is_own {
         ("stack", "raise `Builder::stack_size`, spawn this job with `large_stack()`")
     } else {
         ("large stack", "raise `Builder::large_stack_size`")

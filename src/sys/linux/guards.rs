@@ -30,6 +30,24 @@ pub(crate) unsafe fn install(pages: &[usize]) -> (usize, io::Result<()>) {
     unsafe { advise(pages.iter().map(|&page| (page, bytes)), GUARD_INSTALL) }
 }
 
+/// Whether the first of these guards, which the kernel says are there, keeps anybody from reading it.
+pub(crate) fn is_real(pages: &[usize]) -> bool {
+    let Some(&page) = pages.first() else { return false };
+    let mut pipe = [-1; 2];
+    // SAFETY: there is room for two descriptors.
+    if unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
+        return false;
+    }
+    // SAFETY: the kernel reads the byte, or says that it cannot; both descriptors are this function's.
+    unsafe {
+        let written = libc::write(pipe[1], std::ptr::with_exposed_provenance(page), 1);
+        let refused = written == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT);
+        libc::close(pipe[0]);
+        libc::close(pipe[1]);
+        refused
+    }
+}
+
 /// See [`discard`](crate::sys::unix::discard); says how many ranges it has dealt with.
 ///
 /// # Safety

@@ -50,8 +50,9 @@ pub(crate) fn install(look: Look) {
                 }
                 let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
                 action.sa_sigaction = on_fault as *const () as libc::sighandler_t;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-                libc::sigemptyset(&raw mut action.sa_mask);
+                let before = (*before).assume_init_ref();
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | before.sa_flags & libc::SA_NODEFER;
+                action.sa_mask = before.sa_mask;
                 libc::sigaction(signal, &raw const action, ptr::null_mut());
             }
         }
@@ -59,14 +60,24 @@ pub(crate) fn install(look: Look) {
 }
 
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes valid structures.
-    let fault =
-        unsafe { Fault { address: (*info).si_addr().addr(), stack_pointer: stack_pointer_of(context) } };
-    if let Some(look) = LOOK.get() {
-        look(fault);
+    // SAFETY: the kernel passes valid structures; it tells of an address unless somebody has sent the signal.
+    unsafe {
+        if let (Some(look), false) = (LOOK.get(), was_sent(info)) {
+            look(Fault { address: (*info).si_addr().addr(), stack_pointer: stack_pointer_of(context) });
+        }
     }
     // SAFETY: this is the handler, with the arguments that it was called with.
     unsafe { hand_on(signal, info, context) };
+}
+
+/// Whether the signal was sent by somebody, rather than raised by an access.
+///
+/// # Safety
+///
+/// `info` is what the kernel passed to the handler.
+unsafe fn was_sent(info: *mut libc::siginfo_t) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { (*info).si_code <= 0 }
 }
 
 /// Does what would have been done without this handler.
@@ -80,11 +91,16 @@ unsafe fn hand_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
     unsafe {
         let before = (*BEFORE.0.get())[index].assume_init_ref();
         match before.sa_sigaction {
+            libc::SIG_IGN if was_sent(info) => {}
             // The access is repeated when this returns, and has its usual effect then. To ignore a fault is not possible.
             libc::SIG_DFL | libc::SIG_IGN => {
                 let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
                 action.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &raw const action, ptr::null_mut());
+                if was_sent(info) {
+                    // Nothing will be repeated.
+                    libc::raise(signal);
+                }
             }
             handler if before.sa_flags & libc::SA_SIGINFO != 0 => {
                 type WithInfo = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
