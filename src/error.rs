@@ -222,7 +222,7 @@ pub enum PanicKind {
     Callback,
     /// A frame of a [`FramePipeline`](crate::FramePipeline).
     FrameStage {
-        /// The stage that it panicked in; `None` if it was in none.
+        /// The stage that a panic of the frame came out of last, be it this one or one that the frame has caught; `None` if none did.
         stage: Option<&'static str>,
         /// The number of the frame in its run, from 0.
         frame: u64,

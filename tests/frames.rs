@@ -192,8 +192,8 @@ fn what_is_larger_than_a_block_gets_one_of_its_own_which_is_used_again() {
             assert_eq!((stats.oversize_blocks_in_use, stats.oversize_blocks_pooled), (0, 4));
             assert!(stats.last_frame_bytes >= sizes.iter().sum());
             if round == 0 {
-                // 16,384 - 63 and the header need more than 16 KiB.
-                let oversize = (32 << 10) + (32 << 10) + (128 << 10) + (2 << 20);
+                // The next power of two each, and a header.
+                let oversize = (16 << 10) + (32 << 10) + (128 << 10) + (1 << 20) + 4 * 64;
                 assert_eq!(stats.reserved_bytes, oversize + stats.blocks_pooled * 16 * 1024);
                 reserved = oversize;
             }
@@ -628,4 +628,62 @@ fn frames_and_bumpalo_speak_the_same_language() {
     let system = system(1);
     let arenas = arenas(&system, 1);
     assert_eq!(sum(&arenas.begin()), sum(&bumpalo::Bump::new()));
+}
+
+/// Every call of the allocator, for the newest allocation and for an older one, on memory that an earlier frame has dirtied.
+#[test]
+#[expect(unsafe_code, reason = "calls an allocator by hand")]
+fn the_allocator_keeps_contents_and_alignments() {
+    use ramie::allocator_api2::alloc::Allocator;
+    use std::alloc::Layout;
+    let _watch = watch("allocator", 60);
+    let layout = |bytes, align| Layout::from_size_align(bytes, align).expect("a layout");
+    let pattern = |i: usize| (i * 7 + 1) as u8;
+    let shapes = [(0, 1), (1, 1), (24, 8), (24, 64), (100, 4), (100, 4096), (5000, 16), (60_000, 8)];
+    let system = system(1);
+    let arenas = FrameArenas::with_block_size(&system, 1, 32 * 1024).expect("in range");
+    for on_worker in [true, false] {
+        for (old, new) in shapes.iter().flat_map(|old| shapes.iter().map(move |new| (*old, *new))) {
+            for (newest, zeroed) in [(true, false), (false, false), (true, true), (false, true)] {
+                let check = || {
+                    arenas.begin().alloc_slice_fill_with(30_000, |_| 0xAA_u8);
+                    let frame = arenas.begin();
+                    let frame = &frame;
+                    let (old, new) = (layout(old.0, old.1), layout(new.0, new.1));
+                    // SAFETY: every layout is the one that its memory has, and grows or shrinks as the call says.
+                    unsafe {
+                        let first = if zeroed { frame.allocate_zeroed(old) } else { frame.allocate(old) };
+                        let first = first.expect("there is memory");
+                        assert!(first.len() >= old.size());
+                        let bytes = first.cast::<u8>();
+                        assert!(bytes.addr().get().is_multiple_of(old.align()));
+                        for i in 0..old.size() {
+                            assert!(!zeroed || bytes.add(i).read() == 0);
+                            bytes.add(i).write(pattern(i));
+                        }
+                        let younger = (!newest).then(|| frame.alloc(0x5555_u64));
+                        let second = match (new.size() >= old.size(), zeroed) {
+                            (true, true) => frame.grow_zeroed(bytes, old, new),
+                            (true, false) => frame.grow(bytes, old, new),
+                            (false, _) => frame.shrink(bytes, old, new),
+                        };
+                        let second = second.expect("there is memory").cast::<u8>();
+                        assert!(second.addr().get().is_multiple_of(new.align()), "{old:?} to {new:?}");
+                        for i in 0..old.size().min(new.size()) {
+                            assert_eq!(second.add(i).read(), pattern(i), "{old:?} to {new:?}");
+                        }
+                        for i in old.size()..new.size() {
+                            assert!(!zeroed || second.add(i).read() == 0, "{old:?} to {new:?}");
+                            second.add(i).write(0x77);
+                        }
+                        assert!(younger.is_none_or(|younger| *younger == 0x5555), "{old:?} to {new:?}");
+                        frame.deallocate(second, new);
+                        let last = frame.alloc_slice_copy(&[9_u8; 50]);
+                        assert_eq!(last, [9; 50]);
+                    }
+                };
+                if on_worker { system.run(check) } else { check() }
+            }
+        }
+    }
 }

@@ -594,3 +594,27 @@ fn debug_output_names_stages_and_frames() {
     assert!(text.contains(r#"stages: ["draw"]"#) && text.contains(r#"name: "draw""#), "{text}");
     pipeline.run(0..2, |f, n| assert!(format!("{f:?}").contains(&format!("number: {n}"))));
 }
+
+#[test]
+fn frames_have_the_priority_and_the_stack_that_was_asked_for() {
+    #[inline(never)]
+    fn dig(bytes: usize) -> usize {
+        let frame = std::hint::black_box([bytes as u8; 1024]);
+        if bytes < frame.len() { 0 } else { dig(bytes - frame.len()) + usize::from(frame[7]) }
+    }
+    let _watch = watch("priority and stack", 60);
+    for workers in WORKERS {
+        let system = common::builder().workers(workers).stack_size(32 * 1024).build().expect("a system");
+        let arenas = arenas(&system, 2);
+        let mut pipeline = FramePipeline::new(&arenas);
+        let stage = pipeline.stage("stage", 0_usize);
+        pipeline.set_priority(ramie::Priority::High);
+        pipeline.set_large_stack(true);
+        let report = pipeline.run(0..10, |f, _| {
+            assert_eq!(ramie::current_priority(), Some(ramie::Priority::High));
+            f.enter(&stage, |sum| *sum += dig(1 << 20) | 1);
+        });
+        assert_eq!((report.frames, report.panicked), (10, 0));
+        assert!(stage.into_inner() >= 10);
+    }
+}

@@ -712,3 +712,26 @@ fn a_running_job_of_an_abandoned_system_may_submit() {
         census.assert_all_dropped(5);
     }
 }
+
+/// Each abandoned job releases the next one: none of them lies on the stack of the one before.
+#[test]
+fn a_long_chain_of_continuations_is_abandoned() {
+    const LENGTH: usize = 100_000;
+    let _watch = watch("a long chain", 60);
+    let system = system(2);
+    let counters: Vec<Counter> = (0..=LENGTH).map(|_| Counter::new(0)).collect();
+    counters[0].add(1);
+    let census = common::Census::default();
+    let link = |i: usize| {
+        let item = census.item();
+        system.job().after(&counters[i]).counter(&counters[i + 1]).spawn(move || drop(item))
+    };
+    // The last first: each comes after a counter that is not zero yet.
+    counters[1..].iter().for_each(|counter| counter.add(1));
+    let jobs: Vec<_> = (0..LENGTH).map(link).collect();
+    counters[1..].iter().for_each(Counter::signal);
+    let report = system.shutdown(Drain::Abandon).expect("outside of its jobs");
+    assert!(report.finished);
+    assert!(jobs.into_iter().all(|job| matches!(job.join(), Err(JobError::Abandoned))));
+    census.assert_all_dropped(LENGTH);
+}

@@ -24,7 +24,8 @@ use std::sync::Arc;
 ///   and boxes of [`allocator_api2`](crate::allocator_api2), maps of `hashbrown` (0.16, feature `allocator-api2`),
 ///   and whatever else speaks version 0.2 of that crate, own their elements, drop them, and take their memory from the frame.
 ///   The newest allocation of a worker grows and shrinks in place and is given back when it is dropped; any
-///   other memory comes back when the frame ends.
+///   other memory, and whatever is larger than a block, comes back when the frame ends. So large vectors are made with the
+///   capacity that they need.
 ///
 /// A size that no block can have panics with `capacity overflow`; if the system allocator has no memory,
 /// [`handle_alloc_error`] decides. Through `Allocator` both are an `AllocError`. Values without a size take no
@@ -141,7 +142,7 @@ impl Frame {
         self.number
     }
 
-    /// About how many bytes were handed out so far, padding included. Exact while nobody else allocates.
+    /// About how many bytes are in use, padding included; what came back is not. Exact while nobody else allocates.
     pub fn allocated_bytes(&self) -> usize {
         self.cell().used_bytes()
     }

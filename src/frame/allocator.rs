@@ -10,7 +10,8 @@ use std::ptr::{self, NonNull};
 /// Memory out of the frame.
 ///
 /// What is deallocated comes back at once if it was the newest allocation of the thread, and otherwise when the frame
-/// ends; the newest one also grows and shrinks in place.
+/// ends; the newest one also grows and shrinks in place. What is larger than a block of the arenas has a block of its own, of the next
+/// power of two, and does neither: it comes back when the frame ends.
 // SAFETY: 1. Memory that was handed out stays valid until the frame is dropped or the memory is deallocated; the frame
 // cannot be dropped or moved while a `&Frame` is there. 2. Copies of a `&Frame` are the same allocator, and moving one
 // changes nothing. 3. Any copy accepts the memory of any other, on any thread: a thread that does not find it at

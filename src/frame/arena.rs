@@ -188,7 +188,9 @@ impl FrameArenas {
     /// # Suspends
     ///
     /// Inside a job, while too many frames are in flight. Elsewhere, and while the thread unwinds, it blocks the thread.
-    /// It waits for ever if nobody else drops a frame; [`try_begin`](Self::try_begin) does not wait.
+    /// It waits for ever if nobody else drops a frame: a job that holds all frames in flight and begins another, or one that is a
+    /// frame of a [`FramePipeline`](crate::FramePipeline) on these very arenas, which has them all in the long run. Such a job
+    /// has arenas of its own. [`try_begin`](Self::try_begin) does not wait.
     ///
     /// # Panics
     ///

@@ -10,6 +10,8 @@
 use super::turns::Turns;
 use super::{Frame, FrameArenas, PipelineReport, StageReport};
 use crate::error::PanicKind;
+use crate::sched::current;
+use crate::sched::priority::Priority;
 use crate::scope::scope_in;
 use crate::system;
 use crate::trace::site::SiteRef;
@@ -105,6 +107,8 @@ pub struct FramePipeline {
     /// Unique in the process.
     id: u64,
     stages: Vec<&'static str>,
+    priority: Option<Priority>,
+    large_stack: bool,
 }
 
 impl FramePipeline {
@@ -114,7 +118,17 @@ impl FramePipeline {
     /// A pipeline without stages, for the system of these arenas and as many frames at a time as they have in flight.
     pub fn new(arenas: &FrameArenas) -> Self {
         let id = NEXT_PIPELINE.fetch_add(1, Ordering::Relaxed);
-        Self { arenas: arenas.clone(), id, stages: Vec::new() }
+        Self { arenas: arenas.clone(), id, stages: Vec::new(), priority: None, large_stack: false }
+    }
+
+    /// The priority of the frames' jobs; by default that of the job that runs the pipeline.
+    pub fn set_priority(&mut self, priority: Priority) {
+        self.priority = Some(priority);
+    }
+
+    /// Whether frames have a [large stack](crate::JobBuilder::large_stack); by default they have not.
+    pub fn set_large_stack(&mut self, large: bool) {
+        self.large_stack = large;
     }
 
     /// Adds a stage behind those that there are. It owns `state`, which frames get one after the other.
@@ -135,7 +149,13 @@ impl FramePipeline {
     /// place where a program polls its window. `body` takes a frame through its stages, by [`FrameRun::enter`]. It is called
     /// once the frame before has passed the first stage.
     ///
-    /// The pipeline waits for a frame of the arenas as well, if others than it use them.
+    /// An input is taken as soon as there is room for its frame, up to as many frames as there are in flight, less one, before
+    /// that frame enters the first stage. What must be fresh, such as the state of a controller, is read in the first stage.
+    ///
+    /// The pipeline needs the frames of its arenas for itself. A frame of it that begins another one of the same arenas, or runs
+    /// another pipeline on them, waits for ever, and so does a run while its caller holds all of them.
+    ///
+    /// A run allocates for itself, a few allocations whatever the number of its frames; its frames do not.
     ///
     /// # Panics of frames
     ///
@@ -151,7 +171,8 @@ impl FramePipeline {
     ///
     /// # Suspends
     ///
-    /// Inside a job, while all frames are under way, and until the last have ended. Elsewhere it blocks the thread.
+    /// Inside a job, while all frames are under way, and until the last have ended. Elsewhere, and while the thread unwinds, it blocks
+    /// the thread: a destructor must not run a pipeline on a system whose only worker it blocks.
     #[track_caller]
     pub fn run<I, F>(&mut self, inputs: I, body: F) -> PipelineReport
     where
@@ -163,6 +184,7 @@ impl FramePipeline {
         let Some(core) = system::find(self.arenas.system()) else {
             panic!("the job system of this pipeline has ended: keep a `JobSystem` while it runs")
         };
+        core.assert_accepts("FramePipeline::run", current::worker());
         let run = Run {
             pipeline: self.id,
             stages: &self.stages,
@@ -189,6 +211,11 @@ impl FramePipeline {
                     Some(gate) => job.after(gate),
                     None => job,
                 };
+                let job = match self.priority {
+                    Some(priority) => job.priority(priority),
+                    None => job,
+                };
+                let job = if self.large_stack { job.large_stack() } else { job };
                 let body = &body;
                 job.detach(move || frame.play(body, input));
             }

@@ -3,7 +3,7 @@
 use super::block::{Block, Chain, HEADER_BYTES};
 use std::alloc::Layout;
 
-/// Oversize blocks have a power of two of bytes.
+/// The memory of oversize blocks has a power of two of bytes: a vector that doubles finds room in each.
 const CLASS_COUNT: usize = usize::BITS as usize;
 
 /// See the [module](self). Behind the arenas' lock.
@@ -11,7 +11,7 @@ const CLASS_COUNT: usize = usize::BITS as usize;
 pub(super) struct Pool {
     /// By who used them last: the workers, and then everybody else.
     plain: Box<[Chain]>,
-    /// By the logarithm of their bytes.
+    /// By the logarithm of the bytes of their memory.
     oversize: [Chain; CLASS_COUNT],
     pub(super) plain_count: Count,
     pub(super) oversize_count: Count,
@@ -47,7 +47,7 @@ impl Pool {
         Some(block)
     }
 
-    /// A block of this many bytes, a power of two, if there is one.
+    /// A block of this many bytes, which [`oversize_bytes`] has given, if there is one.
     pub(super) fn take_oversize(&mut self, bytes: usize) -> Option<Block> {
         let block = self.oversize[class_of(bytes)].pop()?;
         self.oversize_count.pooled -= 1;
@@ -86,8 +86,9 @@ impl Pool {
 }
 
 fn class_of(bytes: usize) -> usize {
-    debug_assert!(bytes.is_power_of_two());
-    bytes.trailing_zeros() as usize
+    let memory_bytes = bytes - HEADER_BYTES;
+    debug_assert!(memory_bytes.is_power_of_two());
+    memory_bytes.trailing_zeros() as usize
 }
 
 /// How much memory of a block this layout needs at most, wherever the block begins; `None` if no block is that large.
@@ -97,7 +98,7 @@ pub(super) fn needed_bytes(layout: Layout) -> Option<usize> {
 
 /// The bytes of the oversize block for such a need; `None` if no block is that large.
 pub(super) fn oversize_bytes(needed: usize) -> Option<usize> {
-    let bytes = needed.checked_add(HEADER_BYTES)?.checked_next_power_of_two()?;
+    let bytes = needed.checked_next_power_of_two()?.checked_add(HEADER_BYTES)?;
     (bytes <= isize::MAX as usize).then_some(bytes)
 }
 

@@ -42,7 +42,8 @@ pub struct FrameStats {
     pub frames_begun: u64,
     /// Frames that have not been dropped.
     pub frames_in_flight: usize,
-    /// What the frame that was dropped last had handed out, in bytes, padding included. 0 if none was dropped.
+    /// What the frame that was dropped last had in use when it was, in bytes, padding included; what had come back to it before is
+    /// not counted. 0 if none was dropped.
     pub last_frame_bytes: usize,
     /// The most of any frame that was dropped, in bytes, padding included.
     pub most_frame_bytes: usize,

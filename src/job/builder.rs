@@ -497,7 +497,7 @@ unsafe fn hold(core: &SystemCore, job: JobPtr, counters: impl Iterator<Item = &'
     // LIVENESS: a shutdown that abandons looks at all blocks, but may have passed this one before. The
     // snapshot's generation keeps this from touching a successor if the job is long gone.
     if !core.starts_jobs() {
-        core.abandon_seen(job, seen);
+        core.abandon_late(job, seen);
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct SystemCore {
     /// Whether somebody wants to know when all jobs have ended.
     watched: AtomicU32,
     watchers: Mutex<CounterList>,
+    /// Jobs that became known while the system abandons.
+    late: Mutex<Late>,
     /// Whether the seed was printed, because a job has panicked.
     seed_printed: AtomicU32,
     /// Set if worker 0 is the thread that built the system.
@@ -91,6 +93,12 @@ pub(crate) struct SystemCore {
     /// One per worker that has not left.
     pub(crate) present: Counter,
     this: Weak<SystemCore>,
+}
+
+/// See [`SystemCore::abandon_late`].
+struct Late {
+    jobs: Vec<(JobPtr, state::Snapshot)>,
+    has_drainer: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -131,6 +139,7 @@ impl SystemCore {
             idle_period_ns: AtomicU64::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(CounterList::default()),
+            late: Mutex::new(Late { jobs: Vec::new(), has_drainer: false }),
             seed_printed: AtomicU32::new(0),
             main: config.main_thread.then(MainThread::new),
             present: Counter::new(count),
@@ -217,7 +226,7 @@ impl SystemCore {
         }
         // LIVENESS: as in `hold`: a shutdown may have looked at all blocks before this one was there.
         if !self.starts_jobs() {
-            self.abandon_seen(job, seen);
+            self.abandon_late(job, seen);
         }
     }
 
@@ -296,7 +305,7 @@ impl SystemCore {
         self.after_delivery();
         // LIVENESS: as in `inject`.
         if !self.starts_jobs() {
-            self.abandon_seen(job, seen);
+            self.abandon_late(job, seen);
         }
     }
 
@@ -427,6 +436,23 @@ impl SystemCore {
         }
         self.unpark_all();
         self.notice_idle();
+    }
+
+    /// Abandons a job that became known while the system abandons. One thread at a time does so, for all: the end of an abandoned
+    /// job may release the next one of a chain, which would lie on the same stack otherwise.
+    pub(crate) fn abandon_late(&self, job: JobPtr, seen: state::Snapshot) {
+        let mut late = lock(&self.late);
+        late.jobs.push((job, seen));
+        if late.has_drainer {
+            return;
+        }
+        late.has_drainer = true;
+        while let Some((job, seen)) = late.jobs.pop() {
+            drop(late);
+            self.abandon_seen(job, seen);
+            late = lock(&self.late);
+        }
+        late.has_drainer = false;
     }
 
     /// Abandons the job of this snapshot, if it is still the same; true if there is nothing (more) to do.

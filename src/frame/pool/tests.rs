@@ -37,12 +37,12 @@ fn a_worker_gets_its_own_block_first_and_any_other_then() {
 #[test]
 fn oversize_blocks_serve_their_own_size() {
     let mut pool = Pool::new(1);
-    pool.count_new(1 << 14, true);
-    pool.give_back(Block::allocate(1 << 14, true).expect("there is memory"), 0);
-    assert!(pool.take_oversize(1 << 13).is_none());
-    assert!(pool.take_oversize(1 << 15).is_none());
+    pool.count_new((1 << 14) + HEADER_BYTES, true);
+    pool.give_back(Block::allocate((1 << 14) + HEADER_BYTES, true).expect("there is memory"), 0);
+    assert!(pool.take_oversize((1 << 13) + HEADER_BYTES).is_none());
+    assert!(pool.take_oversize((1 << 15) + HEADER_BYTES).is_none());
     assert!(pool.take_plain(0).is_none());
-    let block = pool.take_oversize(1 << 14).expect("there is one");
+    let block = pool.take_oversize((1 << 14) + HEADER_BYTES).expect("there is one");
     pool.give_back(block, 1);
     assert_eq!((pool.oversize_count.all, pool.oversize_count.pooled), (1, 1));
 }
@@ -53,9 +53,9 @@ fn eviction_empties_the_pool_and_counts_what_is_in_use() {
     let kept = plain(&mut pool);
     let given = plain(&mut pool);
     pool.give_back(given, 1);
-    pool.count_new(1 << 13, true);
-    pool.give_back(Block::allocate(1 << 13, true).expect("there is memory"), 0);
-    assert_eq!(pool.reserved_bytes, 2 * BLOCK_BYTES + (1 << 13));
+    pool.count_new((1 << 13) + HEADER_BYTES, true);
+    pool.give_back(Block::allocate((1 << 13) + HEADER_BYTES, true).expect("there is memory"), 0);
+    assert_eq!(pool.reserved_bytes, 2 * BLOCK_BYTES + (1 << 13) + HEADER_BYTES);
     while let Some(block) = pool.evict() {
         block.free();
     }
@@ -71,8 +71,8 @@ fn needs_leave_room_for_any_alignment_and_do_not_overflow() {
     assert_eq!(need(100, 64), Some(100));
     assert_eq!(need(100, 128), Some(164));
     assert_eq!(need(isize::MAX as usize, 1), Some(isize::MAX as usize));
-    assert_eq!(oversize_bytes(4096 - HEADER_BYTES), Some(4096));
-    assert_eq!(oversize_bytes(4096), Some(8192));
+    assert_eq!(oversize_bytes(4096), Some(4096 + HEADER_BYTES));
+    assert_eq!(oversize_bytes(4097), Some(8192 + HEADER_BYTES));
     assert_eq!(oversize_bytes(isize::MAX as usize), None);
     assert_eq!(oversize_bytes(usize::MAX), None);
 }
