@@ -108,6 +108,7 @@ fn memory_falls_after_a_peak() {
     let stacks = stats.stacks.iter().find(|stacks| stacks.stack_bytes == 256 * 1024).expect("they are known");
     assert!(stacks.count < 3 * FIBERS, "{stacks}");
     assert!(stacks.used_bytes_max >= 4096, "{stacks}");
+    assert!(system.dump().to_string().contains("stacks of 256 KiB, of which at most"), "dumps say it too");
 }
 
 /// Nothing is given back while it is needed again and again.

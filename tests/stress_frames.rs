@@ -13,6 +13,7 @@ use std::alloc::Layout;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 const BLOCK_BYTES: usize = 16 * 1024;
 
@@ -330,4 +331,46 @@ fn random_pipelines_keep_their_order() {
             assert_eq!((arenas.stats().frames_in_flight, arenas.stats().blocks_in_use), (0, 0));
         }
     }
+}
+
+/// What this process has in memory, in KiB; `None` where there is no `/proc`.
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let text = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// Random frames in one process for `RAMIE_SOAK_SECONDS`, by default 3: what it has in memory in the last quarter is no more than
+/// in the second, but for what rare frames still add. `cargo xtask frames` runs it for minutes.
+#[test]
+fn resident_memory_is_flat() {
+    const TEST: &str = "resident_memory_is_flat";
+    const SLACK_KIB: u64 = 4 * 1024;
+    if !common::is_child(TEST) {
+        eprint!("{}", common::child_succeeds(TEST, &[]));
+        return;
+    }
+    let seconds = std::env::var("RAMIE_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let _watch = watch(TEST, 2 * seconds + 60);
+    let (seed, begin, limit) = (seed(), Instant::now(), Duration::from_secs(seconds));
+    let (ours, other) = (system(3), system(2));
+    let arenas = FrameArenas::with_block_size(&ours, 3, BLOCK_BYTES).expect("in range");
+    let mut most_kib = [0; 4];
+    let mut frames = 0_u64;
+    while begin.elapsed() < limit {
+        ours.scope(|s| {
+            for n in frames..frames + 50 {
+                let (arenas, systems) = (&arenas, [&ours, &other]);
+                s.spawn(move || {
+                    play(arenas, systems, mix(seed ^ mix(n)));
+                });
+            }
+        });
+        frames += 50;
+        let Some(kib) = resident_kib() else { return };
+        let quarter = (begin.elapsed().as_millis() * 4 / limit.as_millis()).min(3) as usize;
+        most_kib[quarter] = most_kib[quarter].max(kib);
+    }
+    eprintln!("{frames} frames in {seconds} s; most KiB in memory in each quarter of the time: {most_kib:?}");
+    assert!(most_kib[3] <= most_kib[1] + SLACK_KIB, "it grows: {most_kib:?} KiB");
 }

@@ -11,7 +11,7 @@ use memory::Peaks;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const USAGE: &str = "usage: cargo xtask soak [MINUTES, by default 10] [SEED]";
+const USAGE: &str = "usage: cargo xtask soak|frames [MINUTES, by default 10] [SEED]";
 /// How many times more each stress test does than in the suite.
 const HEAT: &str = "4";
 /// Time between two looks at the memory of the tests.
@@ -20,11 +20,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["soak", rest @ ..] if rest.len() <= 2 => {
+        [task @ ("soak" | "frames"), rest @ ..] if rest.len() <= 2 => {
             let minutes = rest.first().map_or(Some(10), |text| text.parse::<u64>().ok());
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64);
             let seed = rest.get(1).map_or(Some(now), |text| text.parse::<u64>().ok());
             match (minutes, seed) {
+                (Some(minutes), Some(seed)) if *task == "frames" => frames(minutes * 60, seed),
                 (Some(minutes), Some(seed)) => soak(Duration::from_secs(minutes * 60), seed),
                 _ => complain("MINUTES and SEED are whole numbers"),
             }
@@ -36,6 +37,31 @@ fn main() -> ExitCode {
 fn complain(what: &str) -> ExitCode {
     eprintln!("xtask: {what}; {USAGE}");
     ExitCode::from(2)
+}
+
+/// Runs the test of flat memory for so many seconds.
+fn frames(seconds: u64, seed: u64) -> ExitCode {
+    println!("{seconds} s of random frames, seed {seed}");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "test",
+            "--package",
+            "ramie",
+            "--quiet",
+            "--test",
+            "stress_frames",
+            "resident",
+            "--",
+            "--nocapture",
+        ])
+        .env("RAMIE_SEED", seed.to_string())
+        .env("RAMIE_SOAK_SECONDS", seconds.to_string())
+        .status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => complain(&format!("cargo could not be started: {error}")),
+    }
 }
 
 /// Runs the stress tests until `limit` has passed.
