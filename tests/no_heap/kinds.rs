@@ -64,11 +64,12 @@ pub(crate) fn named_prioritised_pinned(system: &JobSystem, jobs: usize) {
         for _ in 0..jobs / BURST {
             for i in 0..BURST {
                 let job = system.job().counter(&done);
-                match i % 5 {
+                match i % 6 {
                     0 => job.name("named").detach(|| ()),
                     1 => job.priority(Priority::High).detach(|| ()),
                     2 => job.priority(Priority::Low).detach(|| ()),
                     3 => job.on_worker(i % workers).detach(|| ()),
+                    4 => job.large_stack().detach(|| ()),
                     _ => job.name("all").priority(Priority::High).on_worker(i % workers).detach(|| ()),
                 }
             }
