@@ -9,7 +9,6 @@ use ramie::{FrameArenas, FramePipeline, JobSystem};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 /// The system allocator, with a count.
 struct Counting;
@@ -107,44 +106,4 @@ impl BroadcastSmall for JobSystem {
         let f = &f;
         self.scope(|s| (0..self.workers()).for_each(|worker| s.job().on_worker(worker).detach(f)));
     }
-}
-
-/// 64 bytes at a time, on all workers at once; the frame's way and the system allocator's. Prints nanoseconds per allocation,
-/// with freeing included in both. Run it with `--release --ignored --nocapture`.
-#[test]
-#[ignore = "measures time, which needs a quiet machine and optimised code"]
-fn speed() {
-    const COUNT: usize = 20_000;
-    let _watch = watch("speed", 120);
-    for workers in [1, 2] {
-        let system = system(workers);
-        let arenas = FrameArenas::new(&system, 2).expect("in range");
-        let best = |f: &dyn Fn()| (0..200).map(|_| timed(f)).min().unwrap_or_default();
-        let frames = best(&|| {
-            let frame = arenas.begin();
-            system.broadcast_small(|| {
-                (0..COUNT).for_each(|i| _ = black_box(frame.alloc([i as u64; 8])));
-            });
-        });
-        let heap = best(&|| {
-            system.broadcast_small(|| {
-                let mut kept: Vec<Box<[u64; 8]>> = Vec::with_capacity(COUNT);
-                (0..COUNT).for_each(|i| kept.push(black_box(Box::new([i as u64; 8]))));
-            });
-        });
-        let each = |time: Duration| time.as_nanos() as f64 / COUNT as f64;
-        let ratio = each(heap) / each(frames);
-        println!(
-            "{workers} workers: frame {:.2} ns, heap {:.2} ns, {ratio:.1} times",
-            each(frames),
-            each(heap)
-        );
-        assert!(cfg!(debug_assertions) || ratio >= 5.0);
-    }
-}
-
-fn timed(f: &dyn Fn()) -> Duration {
-    let begin = Instant::now();
-    f();
-    begin.elapsed()
 }

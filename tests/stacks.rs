@@ -7,7 +7,7 @@
 mod common;
 
 use common::{WORKERS, builder, child_succeeds, is_child, message, planned, planned_id, watch};
-use ramie::{Counter, JobError, JobSystem, StackGuards};
+use ramie::{Counter, FiberActivity, JobError, JobSystem, StackGuards};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -469,7 +469,8 @@ fn the_last_fiber_goes_where_it_is_needed() {
                     })
                 };
                 begun.wait();
-                std::thread::sleep(Duration::from_micros(200));
+                let waits = || system.dump().fibers.iter().any(|f| f.activity == FiberActivity::Waiting);
+                common::spin_until(|| job.is_finished() || waits());
                 go.signal();
                 match job.join() {
                     Ok(()) => break,

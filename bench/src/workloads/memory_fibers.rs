@@ -110,14 +110,4 @@ unsafe impl Stack for BareStack {
     fn limit(&self) -> StackPointer {
         StackPointer::new(self.limit).expect("a stack is not at address zero")
     }
-
-    #[cfg(windows)]
-    fn teb_fields(&self) -> corosensei::stack::StackTebFields {
-        unimplemented!("this workload needs Linux")
-    }
-
-    #[cfg(windows)]
-    fn update_teb_fields(&mut self, _: usize, _: usize) {
-        unimplemented!("this workload needs Linux")
-    }
 }
