@@ -3,7 +3,8 @@
 //! A program that has many fibers waiting in every frame should find them again in the next, and one that had many once should
 //! not keep their memory. So a worker ends the idle fibers that it did not need during a whole period of
 //! [`PERIOD`], but for a number that it keeps in any case ([`warm_fibers`](crate::Builder::warm_fibers)); and all of them when a
-//! wait on any worker was refused for want of a fiber. It does so while it has nothing else to do, or, some at a time, when it is back on its root anyway.
+//! wait on any worker was refused for want of a fiber. It does so while it has nothing else to do, or, some at a time, when it is
+//! back on its root anyway.
 
 use super::worker::Worker;
 use std::cell::Cell;

@@ -135,21 +135,19 @@ pub(crate) unsafe fn guard(pages: &[usize]) -> (usize, io::Result<()>) {
     if GUARDS.load(Ordering::Relaxed) != PROTECTED {
         // SAFETY: promised by the caller.
         let (count, result) = unsafe { super::linux::guards::install(pages) };
-        done = count;
+        // Some emulators and sandboxes say yes to everything: what was not tried out does not count.
+        let real =
+            GUARDS.load(Ordering::Relaxed) == REGIONS || super::linux::guards::is_real(&pages[..count]);
+        done = if real { count } else { 0 };
         match result {
-            // Some emulators and sandboxes say yes to everything.
-            Ok(()) if GUARDS.load(Ordering::Relaxed) == REGIONS || super::linux::guards::is_real(pages) => {
+            Ok(()) if real => {
                 GUARDS.store(REGIONS, Ordering::Relaxed);
                 return (done, Ok(()));
             }
-            Ok(()) => {
-                GUARDS.store(PROTECTED, Ordering::Relaxed);
-                done = 0;
-            }
             // The kernel knows them but has no memory for the page tables.
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => return (done, Err(error)),
-            // Unknown to the kernel, or refused.
-            Err(_) => GUARDS.store(PROTECTED, Ordering::Relaxed),
+            // Unknown to the kernel, refused, or pretended.
+            _ => {}
         }
     }
     GUARDS.store(PROTECTED, Ordering::Relaxed);

@@ -40,6 +40,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+/// Calls of `abandon_late` that abandon at once, on one stack or several.
+const LATE_CALLS_MAX: usize = 8;
+
 /// How long workers are not told again of a shortage of fibers.
 const SHORTAGE_NS: u64 = 1_000_000;
 
@@ -98,7 +101,8 @@ pub(crate) struct SystemCore {
 /// See [`SystemCore::abandon_late`].
 struct Late {
     jobs: Vec<(JobPtr, state::Snapshot)>,
-    has_drainer: bool,
+    /// Calls that take jobs out.
+    call_count: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -139,7 +143,7 @@ impl SystemCore {
             idle_period_ns: AtomicU64::new(0),
             watched: AtomicU32::new(0),
             watchers: Mutex::new(CounterList::default()),
-            late: Mutex::new(Late { jobs: Vec::new(), has_drainer: false }),
+            late: Mutex::new(Late { jobs: Vec::new(), call_count: 0 }),
             seed_printed: AtomicU32::new(0),
             main: config.main_thread.then(MainThread::new),
             present: Counter::new(count),
@@ -438,21 +442,24 @@ impl SystemCore {
         self.notice_idle();
     }
 
-    /// Abandons a job that became known while the system abandons. One thread at a time does so, for all: the end of an abandoned
-    /// job may release the next one of a chain, which would lie on the same stack otherwise.
+    /// Abandons a job that became known while the system abandons. The end of an abandoned job may release the next one of a
+    /// chain, from within its own call; beyond some such calls at once, jobs are left to those that there are, so that a chain
+    /// does not lie on one stack.
     pub(crate) fn abandon_late(&self, job: JobPtr, seen: state::Snapshot) {
         let mut late = lock(&self.late);
         late.jobs.push((job, seen));
-        if late.has_drainer {
+        // LIVENESS: whoever is counted looks again, under the lock, before it stops being so. More than one, because a capture
+        // may wait when it is dropped, and for another of these jobs.
+        if late.call_count >= LATE_CALLS_MAX {
             return;
         }
-        late.has_drainer = true;
+        late.call_count += 1;
         while let Some((job, seen)) = late.jobs.pop() {
             drop(late);
             self.abandon_seen(job, seen);
             late = lock(&self.late);
         }
-        late.has_drainer = false;
+        late.call_count -= 1;
     }
 
     /// Abandons the job of this snapshot, if it is still the same; true if there is nothing (more) to do.
