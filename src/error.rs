@@ -29,11 +29,18 @@ impl NoUnwind {
 }
 
 impl Drop for NoUnwind {
-    #[cold]
+    // PERF: inlined, so that the name is a constant of the landing pad and nothing is stored for it on the way.
+    #[inline(always)]
     fn drop(&mut self) {
-        complain!("ramie: a defect: a panic in {} while jobs depend on it; the process ends", self.0);
-        std::process::abort();
+        end_process(self.0);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn end_process(place: &str) -> ! {
+    complain!("ramie: a defect: a panic in {place} while jobs depend on it; the process ends");
+    std::process::abort();
 }
 
 /// What a panic was raised with.

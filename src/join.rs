@@ -4,7 +4,7 @@
 
 use crate::JobSystem;
 use crate::error::{NoUnwind, Payload};
-use crate::fiber::{Fiber, WaitKind};
+use crate::fiber::WaitKind;
 use crate::job::stack_job::Half;
 use crate::job::{self, JobRef};
 use crate::sched::current;
@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 ///
 /// `b` is offered to other workers and `a` runs in place. If nobody took `b`, it runs in place as well, without
 /// any switch. Otherwise the calling fiber suspends until it is done. Both run exactly once, whatever happens.
+/// In dumps both are parts of the calling job, unless `b` was taken: then it has the place of this call as its own.
 ///
 /// Called outside of any job it moves to the [global system](JobSystem::global) first.
 ///
@@ -74,60 +75,77 @@ where
     // SAFETY: `half` stays in this stack frame until it was popped again or its latch says done.
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
     let guard = NoUnwind("join");
-    worker.push_at_split(entry, site);
-    let first = catch_unwind(AssertUnwindSafe(a));
+    worker.push_at_split(entry, || half.site());
+    let result_a = match catch_unwind(AssertUnwindSafe(a)) {
+        Ok(result) => result,
+        Err(payload) => first_panicked(worker, &half, entry, payload, guard),
+    };
     // INVARIANT: this is still the worker that `half` was pushed on, unless fibers migrate; then the half lies where
-    // it can be stolen. While the thread unwinds nobody else runs on it, so then the half is looked for below
-    // other jobs too.
+    // it can be stolen.
     let worker = worker.now();
-    let mine =
-        worker.pop_exactly(entry) || (std::thread::panicking() && worker.dig(|job| job == entry).is_some());
-    let result_b = if mine {
+    if worker.pop_exactly(entry) {
         guard.passed();
         // SAFETY: it was popped, so nobody else will run it.
         let b = unsafe { half.take_closure() };
-        match first {
-            // Without a destructor nothing can go wrong when `b` unwinds past the first result.
-            Ok(result_a) if !std::mem::needs_drop::<RA>() => return (result_a, run_second(worker, b, site)),
-            _ => catch_unwind(AssertUnwindSafe(|| run_second(worker, b, site))),
+        // Without a destructor nothing can go wrong when `b` unwinds past the first result.
+        if !std::mem::needs_drop::<RA>() {
+            return (result_a, b());
         }
-    } else {
-        let result_b = wait_for_stolen(&half, entry, site);
-        guard.passed();
-        result_b
-    };
-    finish(worker, first, result_b, site)
-}
-
-/// Runs `b` in place, as the job of its own that it would have been elsewhere.
-#[inline]
-fn run_second<B: FnOnce() -> RB, RB>(worker: &'static Worker, b: B, site: &'static Location<'static>) -> RB {
-    /// Goes back to the outer job, also when `b` panics.
-    struct Leave(&'static Fiber, SiteRef);
-    impl Drop for Leave {
-        #[inline]
-        fn drop(&mut self) {
-            self.0.leave_job(self.1);
-        }
+        return both(result_a, catch_unwind(AssertUnwindSafe(b)), worker, half.site());
     }
-    let fiber = worker.current_fiber();
-    let _leave = Leave(fiber, fiber.enter_job(SiteRef::unnamed(site)));
-    b()
+    let result_b = second_is_elsewhere(worker, &half, entry);
+    guard.passed();
+    both(result_a, result_b, worker, half.site())
 }
 
-/// Returns both results, or goes on with the first panic; what is left over then is dropped with care.
 #[inline]
-fn finish<RA, RB>(
+fn both<RA, RB>(
+    result_a: RA,
+    result_b: Result<RB, Payload>,
     worker: &'static Worker,
-    first: Result<RA, Payload>,
-    second: Result<RB, Payload>,
     site: &'static Location<'static>,
 ) -> (RA, RB) {
-    match (first, second) {
-        (Ok(a), Ok(b)) => (a, b),
-        (Err(payload), second) => go_on_with(worker, payload, second, site),
-        (first, Err(payload)) => go_on_with(worker, payload, first, site),
+    match result_b {
+        Ok(result_b) => (result_a, result_b),
+        Err(payload) => go_on_with(worker, payload, result_a, site),
     }
+}
+
+/// `a` has panicked with `payload`: goes on with that after `b` has ended.
+#[cold]
+#[inline(never)]
+fn first_panicked<F: FnOnce() -> R, R>(
+    worker: &'static Worker,
+    half: &Half<F, R>,
+    entry: JobRef,
+    payload: Payload,
+    guard: NoUnwind,
+) -> ! {
+    let worker = worker.now();
+    let result_b = if worker.pop_exactly(entry) {
+        // SAFETY: it was popped, so nobody else will run it.
+        catch_unwind(AssertUnwindSafe(unsafe { half.take_closure() }))
+    } else {
+        second_is_elsewhere(worker, half, entry)
+    };
+    guard.passed();
+    go_on_with(worker, payload, result_b, half.site())
+}
+
+/// The half is not the newest job of the deque: it was stolen, or, while this thread unwinds, it may lie below other jobs, which
+/// nobody else on this thread will take.
+#[cold]
+#[inline(never)]
+fn second_is_elsewhere<F: FnOnce() -> R, R>(
+    worker: &'static Worker,
+    half: &Half<F, R>,
+    entry: JobRef,
+) -> Result<R, Payload> {
+    if std::thread::panicking() && worker.dig(|job| job == entry).is_some() {
+        // SAFETY: it was taken out, so nobody else will run it.
+        return catch_unwind(AssertUnwindSafe(unsafe { half.take_closure() }));
+    }
+    wait_for_stolen(half, entry, half.site())
 }
 
 #[cold]

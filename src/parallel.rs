@@ -39,7 +39,7 @@ fn ticks() -> u64 {
     #[cfg(not(target_arch = "x86_64"))]
     {
         // Nanoseconds times 2.5.
-        let elapsed = crate::trace::process_epoch().elapsed().as_nanos() as u64;
+        let elapsed = crate::trace::process_epoch().at.elapsed().as_nanos() as u64;
         elapsed * 5 / 2
     }
 }

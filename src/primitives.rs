@@ -47,21 +47,6 @@ pub(crate) fn spin_loop() {
     std::hint::spin_loop();
 }
 
-/// Tells the processor that this address will be accessed soon. Any address will do, and nothing depends on it.
-#[cfg(not(loom))]
-#[inline(always)]
-pub(crate) fn prefetch(address: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    #[expect(unsafe_code, reason = "an intrinsic")]
-    // SAFETY: a prefetch of an address that is not mapped does nothing, and every x86-64 processor has it.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = address;
-}
-
 /// Lets other threads run.
 pub(crate) fn yield_thread() {
     #[cfg(loom)]

@@ -48,6 +48,18 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         ScopedHandle { raw: handle, marker: PhantomData }
     }
 
+    /// As [`spawn`](Self::spawn), without a handle: the cheapest way to spawn a job, since nothing has to be said about its
+    /// end but to the scope. A panic of it is resumed by the scope.
+    #[inline]
+    #[track_caller]
+    pub fn detach<F>(&'scope self, f: F)
+    where
+        F: FnOnce() + Send + 'scope,
+    {
+        // SAFETY: as in `spawn`.
+        unsafe { job::detach_plain(self.core(), Location::caller(), &raw const self.group, f) };
+    }
+
     /// Sets up a job: a name, counters.
     #[track_caller]
     pub fn job(&'scope self) -> ScopedJobBuilder<'scope> {

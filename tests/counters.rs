@@ -198,6 +198,10 @@ fn what_is_added_after_zero_holds_nobody_back() {
                 system.dump().fibers.iter().filter(|f| f.activity == ramie::FiberActivity::Waiting).count()
                     == 8
             });
+            // A fiber says that it waits just before it registers. Once its worker has run another job, it has.
+            for worker in 0..workers {
+                system.job().on_worker(worker).spawn(|| ()).join().expect("it runs");
+            }
             counter.signal();
             counter.add(1);
             for waiter in waiters {

@@ -4,6 +4,11 @@
 #[expect(dead_code, unexpected_cfgs, reason = "the file of another crate, of which a part is used")]
 #[path = "../../src/memory/node.rs"]
 pub(crate) mod node;
+#[path = "../../src/memory/magazine.rs"]
+pub(crate) mod magazine;
+#[expect(dead_code, reason = "the file of another crate, of which a part is used")]
+#[path = "../../src/memory/prefetch.rs"]
+pub(crate) mod prefetch;
 #[expect(dead_code, unexpected_cfgs, reason = "the file of another crate, of which a part is used")]
 #[path = "../../src/memory/slots.rs"]
 pub(crate) mod slots;

@@ -87,6 +87,12 @@ impl Group {
         Priority::from_bits(u32::from(self.raised_to.load(Ordering::Relaxed)))
     }
 
+    /// Whether new members of this priority must be raised.
+    #[inline]
+    pub(crate) fn raises(&self, priority: Priority) -> bool {
+        self.raised_to.load(Ordering::Relaxed) > priority as u8
+    }
+
     #[inline]
     pub(crate) fn add_members(&self, n: u32) {
         self.word.add(n as usize).expect("a group has fewer members than fit into memory");

@@ -19,6 +19,7 @@ pub(crate) struct CounterList {
 }
 
 impl CounterList {
+    #[inline]
     pub(crate) fn push(&mut self, counter: Counter) {
         if self.first.is_none() {
             self.first = Some(counter);
@@ -41,9 +42,15 @@ impl CounterList {
                 for earlier in self.iter().take(index) {
                     let _ = earlier.signal(1);
                 }
-                panic!("a counter of the job is at its greatest value, {}", Counter::MAX);
+                at_greatest_value();
             }
         }
+    }
+
+    /// The only counter, if there is just one.
+    #[inline]
+    pub(crate) fn take_only(&mut self) -> Option<Counter> {
+        if self.second.is_some() { None } else { self.first.take() }
     }
 
     #[inline]
@@ -58,9 +65,16 @@ impl CounterList {
     }
 }
 
+#[cold]
+#[track_caller]
+pub(crate) fn at_greatest_value() -> ! {
+    panic!("a counter of the job is at its greatest value, {}", Counter::MAX);
+}
+
 impl Drop for CounterList {
     #[inline]
     fn drop(&mut self) {
+        // PERF: nearly always there are none.
         while let Some(link) = self.more {
             self.more = link.kept_before();
             // SAFETY: the list's own, and not in it any more.

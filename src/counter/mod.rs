@@ -24,4 +24,4 @@ pub use link::AfterCounters;
 #[cfg(not(loom))]
 pub(crate) use link::Link;
 #[cfg(not(loom))]
-pub(crate) use list::CounterList;
+pub(crate) use list::{CounterList, at_greatest_value};

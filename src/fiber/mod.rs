@@ -26,8 +26,8 @@ mod slot {
     use super::stack::StackError;
     use super::switch::{Body, Context, Switch};
     use crate::memory::node::{Kind, Node};
+    use crate::memory::prefetch::prefetch;
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
-    use crate::primitives::prefetch;
     use crate::sched::priority::Priority;
     use crate::sched::worker::{Remote, Worker};
     use crate::trace::site::SiteRef;
@@ -251,6 +251,11 @@ mod slot {
         #[inline]
         pub(crate) fn priority(&self) -> Priority {
             Priority::from_bits(u32::from(self.priority.load(Ordering::Relaxed)))
+        }
+
+        #[inline]
+        pub(crate) fn has_priority(&self, priority: Priority) -> bool {
+            self.priority.load(Ordering::Relaxed) == priority as u8
         }
 
         /// Called by the owner while the fiber runs or is idle.

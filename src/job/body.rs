@@ -9,6 +9,7 @@
 use super::header::{JobPtr, JobVtable};
 use super::state::{Outcome, Owner};
 use super::storage;
+use crate::Counter;
 use crate::counter::CounterList;
 use crate::counter::group::Group;
 use crate::error::{PanicKind, Payload};
@@ -61,14 +62,26 @@ union Body<F, R> {
     panic: ManuallyDrop<Payload>,
 }
 
-/// The layout and the functions of jobs with closure `F`, result `R`, and extras if `X`.
-struct Typed<F, R, const X: bool>(PhantomData<fn(F) -> R>);
+/// What a job has between its header and its body: nothing, ...
+const PLAIN: u8 = 0;
+/// ... a counter that is signalled when it ends, ...
+const COUNTED: u8 = 1;
+/// ... or [`Extras`].
+const SPECIAL: u8 = 2;
 
-impl<F, R, const X: bool> Typed<F, R, X>
+/// The layout and the functions of jobs with closure `F`, result `R`, and what `X` says.
+struct Typed<F, R, const X: u8>(PhantomData<fn(F) -> R>);
+
+impl<F, R, const X: u8> Typed<F, R, X>
 where
     F: FnOnce() -> R,
 {
-    const EXTRAS_END: usize = size_of::<JobHeader>() + if X { size_of::<Extras>() } else { 0 };
+    const EXTRAS_END: usize = size_of::<JobHeader>()
+        + match X {
+            PLAIN => 0,
+            COUNTED => size_of::<Counter>(),
+            _ => size_of::<Extras>(),
+        };
     const BODY: Layout = Layout::new::<Body<F, R>>();
     /// Where the body is in the block; `None` if it is on the heap, and a pointer to it in its place.
     const PLACE: Option<(usize, usize)> = storage::place(Self::EXTRAS_END, Self::BODY);
@@ -85,7 +98,7 @@ where
         run: Self::run,
         discard: Self::discard,
         take: Self::take,
-        has_extras: X,
+        has_extras: X == SPECIAL,
         class: Self::CLASS as u8,
     };
 
@@ -143,7 +156,7 @@ where
     unsafe fn run(job: JobPtr, worker: &'static Worker) {
         // SAFETY: promised by the caller.
         unsafe {
-            if !X {
+            if X != SPECIAL {
                 Self::run_here(job, worker);
             } else if job.extras().is_some_and(|extras| extras.large_stack) {
                 Self::run_on_large_stack(job, worker);
@@ -162,11 +175,40 @@ where
         let before = fiber.enter_job(job.header().site());
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
+        // SAFETY: as above; the closure is gone.
+        unsafe {
+            if !std::mem::needs_drop::<R>() && result.is_ok() && job.header().state.is_known_to_nobody() {
+                Self::finish_unknown(job, worker.now());
+            } else {
+                Self::finish_run(job, worker.now(), result);
+            }
+        }
+    }
+
+    /// From the closure's return on, for a job whose result nobody wants and nobody else refers to.
+    #[inline(always)]
+    unsafe fn finish_unknown(job: JobPtr, worker: &'static Worker) {
+        // SAFETY: the closure was moved out and nothing was put in.
+        unsafe { Self::release(job) };
+        Self::signal_counters(job);
+        let header = job.header();
+        let group = header.group();
+        header.state.recycle();
+        // SAFETY: promised by the caller: nobody refers to the block, and there is nothing in it.
+        unsafe { storage::put_back(worker.caches(), job, Self::CLASS) };
+        if !group.is_null() {
+            worker.earn_credit(group);
+        }
+    }
+
+    /// From the closure's end on.
+    #[inline(never)]
+    unsafe fn finish_run(job: JobPtr, worker: &'static Worker, result: Result<R, Payload>) {
         if result.is_err() {
             worker.system().print_seed();
         }
-        // SAFETY: as above; the closure is gone.
-        unsafe { Self::finish(job, worker.now(), result) };
+        // SAFETY: promised by the caller.
+        unsafe { Self::finish(job, worker, result) };
     }
 
     /// As [`run_here`](Self::run_here), with a stack frame of its own, which may be large.
@@ -248,13 +290,19 @@ where
         unsafe { Self::end(job, Some(worker), outcome, kept) };
     }
 
+    /// To be called once, by whoever has claimed the job.
+    ///
+    /// Somebody else may have signalled what the job has added. That is a fault of theirs; nothing may unwind from here, and
+    /// the value is 0 already.
     #[inline]
     fn signal_counters(job: JobPtr) {
-        if X {
+        if X == COUNTED {
+            // SAFETY: `create_counted` has put it there; whoever has claimed the job takes it, once.
+            let counter = unsafe { job.at::<Counter>(size_of::<JobHeader>()).read() };
+            let _ = counter.cell().signal(1);
+        } else if X == SPECIAL {
             if let Some(extras) = job.extras() {
                 for counter in extras.counters.take().iter() {
-                    // Somebody else may have signalled what this job added. That is a fault of
-                    // theirs; nothing may unwind from here, and the value is 0 already.
                     let _ = counter.signal(1);
                 }
             }
@@ -370,10 +418,31 @@ pub(crate) unsafe fn create<F, R>(new: &NewJob<'_>, closure: F) -> JobPtr
 where
     F: FnOnce() -> R,
 {
-    let job = storage::alloc(new.caches, Typed::<F, R, false>::CLASS);
+    let job = storage::alloc(new.caches, Typed::<F, R, PLAIN>::CLASS);
     // SAFETY: the block was just allocated, with the right class.
-    unsafe { Typed::<F, R, false>::put(job, closure) };
-    job.header().fill(Typed::<F, R, false>::VTABLE, new.tag, new.group, new.site);
+    unsafe { Typed::<F, R, PLAIN>::put(job, closure) };
+    job.header().fill(Typed::<F, R, PLAIN>::VTABLE, new.tag, new.group, new.site);
+    job.header().state.submit(new.owner, false);
+    job
+}
+
+/// As [`create`], with a counter, to which 1 was added for the job.
+///
+/// # Safety
+///
+/// As for [`create`].
+#[inline]
+pub(crate) unsafe fn create_counted<F, R>(new: &NewJob<'_>, counter: Counter, closure: F) -> JobPtr
+where
+    F: FnOnce() -> R,
+{
+    let job = storage::alloc(new.caches, Typed::<F, R, COUNTED>::CLASS);
+    // SAFETY: the block was just allocated, with the right class; the counter follows the header.
+    unsafe {
+        job.at::<Counter>(size_of::<JobHeader>()).write(counter);
+        Typed::<F, R, COUNTED>::put(job, closure);
+    }
+    job.header().fill(Typed::<F, R, COUNTED>::VTABLE, new.tag, new.group, new.site);
     job.header().state.submit(new.owner, false);
     job
 }
@@ -392,13 +461,13 @@ pub(crate) unsafe fn create_with_extras<F, R>(
 where
     F: FnOnce() -> R,
 {
-    let job = storage::alloc(new.caches, Typed::<F, R, true>::CLASS);
+    let job = storage::alloc(new.caches, Typed::<F, R, SPECIAL>::CLASS);
     // SAFETY: the block was just allocated, with the right class; extras follow the header.
     unsafe {
         job.at::<Extras>(size_of::<JobHeader>()).write(extras);
-        Typed::<F, R, true>::put(job, closure);
+        Typed::<F, R, SPECIAL>::put(job, closure);
     }
-    job.header().fill(Typed::<F, R, true>::VTABLE, new.tag, new.group, new.site);
+    job.header().fill(Typed::<F, R, SPECIAL>::VTABLE, new.tag, new.group, new.site);
     job.header().state.submit(new.owner, held);
     job
 }

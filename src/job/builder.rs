@@ -8,7 +8,7 @@ use super::header::{self, JobPtr, job_tag};
 use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
 use crate::counter::group::Group;
-use crate::counter::{AfterCounters, CounterCell, CounterList, Link};
+use crate::counter::{AfterCounters, CounterCell, CounterList, Link, at_greatest_value};
 use crate::memory::slots::Caches;
 use crate::sched::current;
 use crate::sched::priority::Priority;
@@ -234,14 +234,35 @@ impl<'system> JobSpec<'system> {
         unsafe { self.submit(Owner::Nobody, f) };
     }
 
-    unsafe fn submit<F, T>(self, owner: Owner, f: F) -> JobPtr
+    #[inline]
+    unsafe fn submit<F, T>(mut self, owner: Owner, f: F) -> JobPtr
     where
         F: FnOnce() -> T,
     {
-        if self.is_plain() {
-            // SAFETY: promised by the caller of `spawn` or `detach`.
-            return unsafe { submit_plain(self.core, self.location, self.group, owner, f) };
+        if self.is_plain_but_for_counters() {
+            let (core, location, group) = (self.core, self.location, self.group);
+            if self.counters.is_empty() {
+                // SAFETY: promised by the caller of `spawn` or `detach`.
+                return unsafe { submit_plain(core, location, group, owner, Uncounted, f) };
+            }
+            if let Some(counter) = self.counters.take_only() {
+                // Before anything else is counted, because this may panic.
+                if counter.cell().word().add(1).is_err() {
+                    at_greatest_value();
+                }
+                // SAFETY: as above.
+                return unsafe { submit_plain(core, location, group, owner, Counted(counter), f) };
+            }
         }
+        // SAFETY: as above.
+        unsafe { self.submit_slow(owner, f) }
+    }
+
+    #[inline(never)]
+    unsafe fn submit_slow<F, T>(self, owner: Owner, f: F) -> JobPtr
+    where
+        F: FnOnce() -> T,
+    {
         // Before anything else is counted, because this may panic.
         self.counters.add_one_each();
         // SAFETY: the caller of `member_of` keeps the group.
@@ -282,12 +303,12 @@ impl<'system> JobSpec<'system> {
         }
     }
 
-    fn is_plain(&self) -> bool {
+    #[inline]
+    fn is_plain_but_for_counters(&self) -> bool {
         self.name.is_none()
             && self.priority.is_none()
             && self.pinned_to.is_none()
             && !self.large_stack
-            && self.counters.is_empty()
             && self.after.is_empty()
     }
 
@@ -362,7 +383,39 @@ impl<'system> JobSpec<'system> {
     }
 }
 
-/// Submits a job that has nothing but a closure: the path that has to be short.
+/// What a job that is otherwise plain may have.
+trait Attachment {
+    /// Makes a job of this and a closure.
+    ///
+    /// # Safety
+    ///
+    /// As for [`body::create`].
+    unsafe fn create<F: FnOnce() -> T, T>(self, new: &NewJob<'_>, f: F) -> JobPtr;
+}
+
+/// Nothing.
+struct Uncounted;
+
+impl Attachment for Uncounted {
+    #[inline]
+    unsafe fn create<F: FnOnce() -> T, T>(self, new: &NewJob<'_>, f: F) -> JobPtr {
+        // SAFETY: promised by the caller.
+        unsafe { body::create::<F, T>(new, f) }
+    }
+}
+
+/// A counter to which 1 was added.
+struct Counted(Counter);
+
+impl Attachment for Counted {
+    #[inline]
+    unsafe fn create<F: FnOnce() -> T, T>(self, new: &NewJob<'_>, f: F) -> JobPtr {
+        // SAFETY: promised by the caller.
+        unsafe { body::create_counted::<F, T>(new, self.0, f) }
+    }
+}
+
+/// Submits a job that has nothing but a closure, and perhaps a counter: the path that has to be short.
 ///
 /// # Safety
 ///
@@ -374,6 +427,7 @@ unsafe fn submit_plain<F, T>(
     location: &'static Location<'static>,
     group: *const Group,
     owner: Owner,
+    attachment: impl Attachment,
     f: F,
 ) -> JobPtr
 where
@@ -389,10 +443,10 @@ where
             let site = SiteRef::unnamed(location);
             let new = NewJob { caches: worker.caches(), tag: worker.job_tag(), group, site, owner };
             // SAFETY: promised by the caller.
-            let job = unsafe { body::create::<F, T>(&new, f) };
+            let job = unsafe { attachment.create::<F, T>(&new, f) };
             // SAFETY: promised by the caller.
             match unsafe { group.as_ref() } {
-                Some(group) if group.raised_to() > worker.priority() => {
+                Some(group) if group.raises(worker.priority()) => {
                     worker.push_at(job.into(), group.raised_to())
                 }
                 _ => worker.push(job.into()),
@@ -400,7 +454,7 @@ where
             job
         }
         // SAFETY: promised by the caller.
-        worker => unsafe { submit_plain_outside(worker, core, location, group, owner, f) },
+        worker => unsafe { submit_plain_outside(worker, core, location, group, owner, attachment, f) },
     }
 }
 
@@ -410,13 +464,14 @@ fn priority_of(worker: Option<&Worker>) -> Priority {
 }
 
 /// From a thread outside, or a job of another system.
-#[cold]
+#[inline(never)]
 unsafe fn submit_plain_outside<F, T>(
     worker: Option<&Worker>,
     core: &SystemCore,
     location: &'static Location<'static>,
     group: *const Group,
     owner: Owner,
+    attachment: impl Attachment,
     f: F,
 ) -> JobPtr
 where
@@ -434,7 +489,7 @@ where
     let job = current::with_caches(|caches| {
         let new = NewJob { caches, tag: job_tag(core.index, priority), group, site, owner };
         // SAFETY: promised by the caller.
-        unsafe { body::create::<F, T>(&new, f) }
+        unsafe { attachment.create::<F, T>(&new, f) }
     });
     if accepted {
         core.inject(job, priority)
@@ -462,7 +517,7 @@ where
     // SAFETY: promised by the caller; the job is created with a handle.
     unsafe {
         let owner = if group.is_null() { Owner::Handle } else { Owner::BorrowingHandle };
-        RawHandle::new(submit_plain(core, location, group, owner, f))
+        RawHandle::new(submit_plain(core, location, group, owner, Uncounted, f))
     }
 }
 
@@ -481,7 +536,7 @@ pub(crate) unsafe fn detach_plain<F>(
     F: FnOnce(),
 {
     // SAFETY: promised by the caller.
-    unsafe { submit_plain(core, location, group, Owner::Nobody, f) };
+    unsafe { submit_plain(core, location, group, Owner::Nobody, Uncounted, f) };
 }
 
 /// Links a held job to its counters.

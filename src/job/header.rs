@@ -401,6 +401,9 @@ pub(crate) unsafe fn enqueue(job: JobPtr, core: &SystemCore) {
         return core.deliver(index, job);
     }
     match current::worker() {
+        Some(worker) if worker.belongs_to(core) && worker.in_fiber() && worker.priority() == priority => {
+            worker.push(job.into())
+        }
         Some(worker) if worker.belongs_to(core) => worker.push_at(job.into(), priority),
         _ => core.inject(job, priority),
     }

@@ -84,6 +84,11 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         &self.job
     }
 
+    /// Where it was made.
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
     /// Takes the closure out, to run it in place.
     ///
     /// # Safety

@@ -218,6 +218,14 @@ impl JobState {
         self.0.load(Ordering::Acquire) & (DETACHED | GIVEN_UP) != 0
     }
 
+    /// Whether whoever runs the job is the only one who knows of it: no handle, no queue. Then it stays so, and its block may
+    /// be [recycled](Self::recycle) without being completed before.
+    #[inline]
+    pub(crate) fn is_known_to_nobody(&self) -> bool {
+        // ORDERING: Acquire: the handle's owner is done with the block.
+        self.0.load(Ordering::Acquire) & !(GENERATION_MASK | BORROWS) == LIVE | DETACHED
+    }
+
     /// Claimed -> Done. `kept` says that the block holds a result for the handle. `None`: nobody wants it since
     /// [`result_is_unwanted`](Self::result_is_unwanted) said no; drop it and call this again.
     #[inline]

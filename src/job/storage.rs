@@ -150,6 +150,17 @@ pub(crate) unsafe fn free(caches: &Caches, job: JobPtr) {
 #[inline]
 pub(crate) unsafe fn free_class(caches: &Caches, job: JobPtr, class: usize) {
     job.header().state.recycle();
+    // SAFETY: promised by the caller.
+    unsafe { put_back(caches, job, class) };
+}
+
+/// The rest of [`free_class`], for a block whose state says already that it is free.
+///
+/// # Safety
+///
+/// As for [`free_class`].
+#[inline]
+pub(crate) unsafe fn put_back(caches: &Caches, job: JobPtr, class: usize) {
     // SAFETY: promised by the caller; the class is the one the block was allocated with.
     unsafe {
         match class {

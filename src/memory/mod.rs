@@ -2,7 +2,11 @@
 
 #[cfg(not(loom))]
 pub(crate) mod caches;
+#[cfg(not(loom))]
+mod magazine;
 pub(crate) mod node;
+#[cfg(not(loom))]
+pub(crate) mod prefetch;
 #[cfg(not(loom))]
 pub(crate) mod slots;
 #[cfg(all(unix, not(loom)))]

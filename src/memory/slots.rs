@@ -7,40 +7,43 @@
 //! stay resident.
 //!
 //! ```text
-//! thread caches ──refill, a batch at a time──> depot of the type ──grow──> chunk (up to 1 MiB) in the table
-//!      ^ alloc, free: no atomics                Treiber stack of batches          id = chunk << 13 | index
+//! thread caches ──a magazine at a time──> depot of the type ──grow──> chunk (up to 1 MiB) in the table
+//!      ^ alloc, free: no atomics          stack of magazines          id = chunk << 13 | index
 //! ```
 //!
-//! A slot that one thread takes and another frees goes into the cache of the one that frees it, and comes back by the
-//! depot, a batch at a time. New slots are made only when both the cache and the depot are empty, so however slots wander
-//! there are never more of a type than the most that were in use at once, and fewer than two batches for each thread that
-//! has a cache, and one batch for each thread that made some at that moment. A batch is 64 slots, or as many as fit
-//! into 32 KiB: an idle thread holds back less than 64 KiB of a type.
+//! Free slots are kept in [magazines](super::magazine), arrays of pointers to them, so that neither taking nor giving back a
+//! slot touches it: with lists through the slots, a thread that takes what another one has freed would wait for one cache
+//! line after the other. As in Bonwick and Adams, "Magazines and Vmem" (USENIX 2001), a cache has two, of which one is full
+//! or empty, so that a magazine is exchanged at most once for as many operations as it holds slots.
 //!
-//! A depot's stack holds *batches* (a head and the nodes linked behind it). Its word is `tag << 32 |
-//! id of the first batch`; the tag is incremented by every pop, and since slots never go away, reading the
-//! `aux` link of a batch that somebody else has just popped is a stale read and not a fault.
+//! A slot that one thread takes and another frees goes into the cache of the one that frees it, and comes back by the
+//! depot. New slots are made only when both the cache and the depot are empty, so however slots wander
+//! there are never more of a type than the most that were in use at once, and two magazines for each thread that
+//! has a cache, and one for each thread that made some at that moment. A magazine holds 62 slots, or as many as fit
+//! into 32 KiB: an idle thread holds back at most 64 KiB of a type.
 
 #![expect(unsafe_code, reason = "hands out references into chunks that live for ever")]
 
 pub(crate) use super::caches::Caches;
+use super::magazine::{self, Magazine, ROUNDS_MAX, Stack};
 use super::node::{ID_BITS, Node};
+use super::prefetch::prefetch_for_write;
 // Slots are not part of what the model checkers explore: their atomics always come from std, so that
 // slots may be used outside of a model's execution.
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 const INDEX_BITS: u32 = 13;
 const CHUNK_SLOTS_MAX: usize = 1 << INDEX_BITS;
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 const CHUNKS_MAX: usize = 1 << (ID_BITS - INDEX_BITS);
-/// Slots of type `T` that move between a cache and its depot at once: as many as it takes to make the depot's atomics
-/// cheap, and few enough that what lies in caches is little memory. A cache that holds twice as many gives a batch back.
+/// Slots of type `T` in a full magazine: as many as it takes to make the depot's atomics cheap, and few enough that what lies
+/// in caches is little memory.
 const fn batch_of<T>() -> u32 {
-    const SLOTS_MAX: usize = if cfg!(shuttle) { 8 } else { 64 };
+    const SLOTS_MAX: usize = if cfg!(shuttle) { 8 } else { ROUNDS_MAX };
     const BYTES_MAX: usize = 32 << 10;
     let fitting = BYTES_MAX / size_of::<T>();
     assert!(fitting > 0, "a slot is larger than a batch");
@@ -72,7 +75,7 @@ struct Chunk {
 /// 3. `depot` always returns the same depot, used by this type alone.
 /// 4. `write_vacant`, where it is defined anew, leaves a valid value in place.
 pub(crate) unsafe trait Slot: Sized + Sync + 'static {
-    /// How many slots move between a cache and its depot at once.
+    /// How many slots a magazine of this type holds.
     const BATCH: u32 = batch_of::<Self>();
 
     /// The value of a slot that has never been used.
@@ -94,9 +97,10 @@ pub(crate) unsafe trait Slot: Sized + Sync + 'static {
 }
 
 /// The shared store of free slots of one type.
+#[repr(align(128))]
 pub(crate) struct Depot {
-    /// `tag << 32 | id`, see the module.
-    batches: AtomicU64,
+    /// Magazines with free slots of the type in them.
+    magazines: Stack,
     growth: Mutex<Growth>,
 }
 
@@ -110,42 +114,13 @@ unsafe impl Send for Growth {}
 
 impl Depot {
     pub(crate) const fn new() -> Self {
-        Self { batches: AtomicU64::new(0), growth: Mutex::new(Growth { chunk: ptr::null(), chunk_index: 0 }) }
+        let growth = Growth { chunk: ptr::null(), chunk_index: 0 };
+        Self { magazines: Stack::new(), growth: Mutex::new(growth) }
     }
 
-    /// Adds a list of free nodes that starts at `head`.
-    fn give(&self, head: &Node) {
-        let mut word = self.batches.load(Ordering::Relaxed);
-        loop {
-            head.aux.store(word as u32, Ordering::Relaxed);
-            let next = word & !0xffff_ffff | u64::from(head.id());
-            // ORDERING: Release publishes the batch to the Acquire in `take`.
-            match self.batches.compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Takes a list of free nodes.
-    fn take(&self) -> Option<&'static Node> {
-        // ORDERING: Acquire pairs with the Release in `give`.
-        let mut word = self.batches.load(Ordering::Acquire);
-        loop {
-            // SAFETY: null for an empty depot, else a slot, which lives for ever.
-            let head = unsafe { node(word as u32).as_ref() }?;
-            let below = head.aux.load(Ordering::Relaxed);
-            let next = (word >> 32).wrapping_add(1) << 32 | u64::from(below);
-            match self.batches.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => return Some(head),
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Makes up to a batch of new slots.
+    /// Fills an empty magazine with new slots; how many there are in it then.
     #[cold]
-    fn grow<T: Slot>(&'static self) -> (&'static Node, u32) {
+    fn grow<T: Slot>(&'static self, magazine: &Magazine) -> u32 {
         let mut growth = self.growth.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // SAFETY: chunks live for ever.
         let mut chunk = unsafe { growth.chunk.as_ref() };
@@ -157,23 +132,21 @@ impl Depot {
         let chunk = chunk.expect("a chunk was just made");
         let first = chunk.ready_count.load(Ordering::Relaxed) as usize;
         let last = (first + T::BATCH as usize).min(chunk.slot_count);
-        let mut head: *mut Node = ptr::null_mut();
-        for index in (first..last).rev() {
+        // The first one is taken first: memory is used from the beginning on.
+        for (round, index) in (first..last).rev().enumerate() {
             let id = (growth.chunk_index << INDEX_BITS | index) as u32;
             // SAFETY: the index is inside the chunk, whose memory has the type's size and alignment;
             // the slot has not been handed out, since `ready_count` has not reached it.
             let slot = unsafe {
                 let slot = chunk.base.add(index * chunk.stride_bytes).cast::<T>();
                 T::write_vacant(slot, id);
-                &*slot.cast::<Node>()
+                slot
             };
-            slot.set_link(head);
-            head = slot.as_ptr();
+            magazine.put(round as u32, slot.cast());
         }
         // ORDERING: Release publishes the slots' contents to `for_each`.
         chunk.ready_count.store(last as u32, Ordering::Release);
-        // SAFETY: a chunk has room for at least one slot, so `head` points to one made above.
-        (unsafe { &*head }, (last - first) as u32)
+        (last - first) as u32
     }
 }
 
@@ -266,45 +239,64 @@ pub(crate) struct Made {
 /// One thread's free slots of one type.
 #[derive(Default)]
 pub(crate) struct Cache {
-    head: Cell<*mut Node>,
+    /// The magazine that slots are taken from and put into. Null at first.
+    loaded: Cell<Option<&'static Magazine>>,
+    /// Slots in that. The magazine's own count is brought up to date when it is unloaded.
     count: Cell<u32>,
+    /// Another one, which is full or empty.
+    spare: Cell<Option<&'static Magazine>>,
 }
 
 impl Cache {
     #[inline]
     pub(crate) fn alloc<T: Slot>(&self) -> &'static T {
-        let head = self.head.get();
-        if head.is_null() {
-            return self.refill::<T>();
+        if self.count.get() == 0 {
+            self.load_some::<T>();
         }
-        // SAFETY: nodes in the cache are free slots of this type, owned by this thread.
-        let node = unsafe { &*head };
-        self.head.set(node.link());
-        self.count.set(self.count.get() - 1);
-        // SAFETY: as above; a node is the first field of its slot.
-        unsafe { &*head.cast::<T>() }
+        let count = self.count.get() - 1;
+        self.count.set(count);
+        // SAFETY: `load_some` leaves a magazine with slots in it, so there was one with `count + 1` of them. They are free
+        // slots of this type, owned by this thread; a node is the first field of its slot, and slots are not
+        // behind a unique reference anywhere.
+        unsafe { &*self.loaded.get().unwrap_unchecked().get(count).cast::<T>() }
     }
 
+    /// The loaded magazine is empty, or there is none: loads one that is not.
     #[cold]
-    fn refill<T: Slot>(&self) -> &'static T {
-        let (head, count) = match T::depot().take() {
-            Some(head) => {
-                let mut count = 1;
-                let mut last = head;
-                // SAFETY: a batch is a list of free slots that now belongs to this thread.
-                while let Some(next) = unsafe { last.link().as_ref() } {
-                    last = next;
-                    count += 1;
-                }
-                (head, count)
+    #[inline(never)]
+    fn load_some<T: Slot>(&self) {
+        if self.spare.get().is_some_and(|spare| spare.count() > 0) {
+            return self.swap();
+        }
+        if let Some(full) = T::depot().magazines.pop() {
+            if let Some(empty) = self.loaded.replace(Some(full)) {
+                self.keep_or_drop_empty(empty);
             }
-            None => T::depot().grow::<T>(),
-        };
-        self.head.set(head.link());
-        self.count.set(count - 1);
-        // SAFETY: a node is the first field of its slot, whose type the depot fixes. Slots are not
-        // behind a unique reference anywhere.
-        unsafe { &*head.as_ptr().cast::<T>() }
+            self.count.set(full.count());
+            // Whoever has freed them is likely to have them in another cache than this processor's. They are fetched at once
+            // rather than one after the other.
+            (0..full.count()).for_each(|round| prefetch_for_write(full.get(round).addr()));
+            return;
+        }
+        let magazine = self.loaded.get().unwrap_or_else(magazine::take_empty);
+        self.loaded.set(Some(magazine));
+        self.count.set(T::depot().grow::<T>(magazine));
+    }
+
+    fn keep_or_drop_empty(&self, empty: &'static Magazine) {
+        empty.set_count(0);
+        match self.spare.get() {
+            None => self.spare.set(Some(empty)),
+            Some(_) => magazine::drop_empty(empty),
+        }
+    }
+
+    /// Exchanges the two magazines, of which the loaded one is full or empty.
+    fn swap(&self) {
+        let loaded = self.loaded.replace(self.spare.get());
+        loaded.inspect(|loaded| loaded.set_count(self.count.get()));
+        self.spare.set(loaded);
+        self.count.set(self.loaded.get().map_or(0, Magazine::count));
     }
 
     /// Takes `slot` back.
@@ -315,38 +307,44 @@ impl Cache {
     /// 2. No list contains it, and whoever may still touch it copes with whatever it becomes.
     #[inline]
     pub(crate) unsafe fn free<T: Slot>(&self, slot: &'static T) {
-        // SAFETY: the node is the slot's first field.
-        let node = unsafe { &*ptr::from_ref(slot).cast::<Node>() };
-        node.set_link(self.head.get());
-        self.head.set(node.as_ptr());
-        let count = self.count.get() + 1;
-        self.count.set(count);
-        if count >= 2 * T::BATCH {
-            self.give_back(T::depot(), T::BATCH);
+        if self.count.get() == T::BATCH || self.loaded.get().is_none() {
+            self.make_room(T::depot());
         }
+        let count = self.count.get();
+        // SAFETY: `make_room` leaves a magazine that is not full, so there is one.
+        unsafe { self.loaded.get().unwrap_unchecked() }
+            .put(count, ptr::from_ref(slot).cast::<Node>().cast_mut());
+        self.count.set(count + 1);
     }
 
-    /// Gives `count` slots back to the depot.
+    /// The loaded magazine is full, or there is none: loads one that is empty.
     #[cold]
-    fn give_back(&self, depot: &'static Depot, count: u32) {
-        let head = self.head.get();
-        let mut last = head;
-        for _ in 1..count {
-            // SAFETY: the cache holds at least `count` nodes, all owned by this thread.
-            last = unsafe { &*last }.link();
+    #[inline(never)]
+    fn make_room(&self, depot: &'static Depot) {
+        if self.loaded.get().is_none() {
+            self.loaded.set(Some(magazine::take_empty()));
+            return;
         }
-        // SAFETY: as above.
-        let (head, last) = unsafe { (&*head, &*last) };
-        self.head.set(last.link());
-        last.set_link(ptr::null_mut());
-        self.count.set(self.count.get() - count);
-        depot.give(head);
+        match self.spare.get() {
+            Some(spare) if spare.count() > 0 => {
+                depot.magazines.push(spare);
+                self.spare.set(Some(magazine::take_empty()));
+            }
+            Some(_) => {}
+            None => self.spare.set(Some(magazine::take_empty())),
+        }
+        self.swap();
     }
 
     /// For a thread that ends.
     pub(super) fn give_all_back(&self, depot: &'static Depot) {
-        if self.count.get() > 0 {
-            self.give_back(depot, self.count.get());
+        for _ in 0..2 {
+            self.swap();
+            match self.spare.take() {
+                Some(magazine) if magazine.count() > 0 => depot.magazines.push(magazine),
+                Some(magazine) => magazine::drop_empty(magazine),
+                None => {}
+            }
         }
     }
 }

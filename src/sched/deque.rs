@@ -1,18 +1,28 @@
-//! A Chase-Lev deque of pointers: the owner pushes and pops at the bottom, thieves steal from the top.
+//! A work-stealing deque of pointers: the owner pushes and pops at the bottom, thieves steal from the top, several at a time.
 //!
-//! Chase and Lev, "Dynamic Circular Work-Stealing Deque" (SPAA 2005), with the orderings of Lê, Pop,
-//! Cohen and Zappa Nardelli, "Correct and Efficient Work-Stealing for Weak Memory Models" (PPoPP 2013).
+//! From Chase and Lev, "Dynamic Circular Work-Stealing Deque" (SPAA 2005), with the orderings of Lê, Pop,
+//! Cohen and Zappa Nardelli, "Correct and Efficient Work-Stealing for Weak Memory Models" (PPoPP 2013). What differs is that
+//! thieves announce what they are after: a *claim*.
 //!
 //! ```text
-//!        top (thieves: CAS +1)                  bottom (owner)
-//!         v                                       v
+//!        top      end = top + claim             bottom (owner)
+//!         v           v                           v
 //!   ... | a | b | c | d | e | f | g | h | i | j |   ...      indices only grow; ring position = index & mask
+//!         \_________/
+//!           claimed: a thief is about to take these        word: end (30 bits) | epoch (29) | claim (5)
 //! ```
 //!
 //! - An item is in the deque while `top <= its index < bottom`. All of it is visible to thieves at all times.
-//! - `pop` lowers `bottom`, then looks at `top`; `steal` looks at `top`, then at `bottom`. A full fence on
-//!   each side means that of an owner and a thief that go for the same item at least one sees the
-//!   other; both then go for it by a compare-exchange of `top`, which one of them wins.
+//! - A thief **claims** the oldest items by a compare-exchange of the word, executes a full fence, and reads `bottom`. What of the
+//!   claim lies below that it reads from the ring, and **takes** by a second compare-exchange, which raises `top` past it.
+//! - The owner lowers `bottom`, executes a full fence, and reads the word. If the item is not claimed, it has it. Otherwise it first
+//!   takes it out of the claim by a compare-exchange, or finds that it was stolen.
+//! - So of an owner and a thief that go for the same item at least one sees the other (the fences): either the thief reads a `bottom`
+//!   that excludes the item, or the owner sees the claim, and then one of two compare-exchanges of the same word wins.
+//!   For an item that nobody claims the owner needs none, even if it is the last.
+//! - The epoch changes with every change of the word, so a thief that takes its claim knows that the owner has taken
+//!   nothing out of it since, and that what it has read from the ring is what is there.
+//! - A claim holds up nobody: a thief that finds one goes on with it as if it were its own, and only one of them will take it.
 //! - The ring doubles when it is full. Old rings are kept, because a thief may still read from one; it then reads
 //!   what was there when the ring was current, and its compare-exchange decides whether that counts.
 //!   They are freed in `reset`, when there are no thieves, or with the deque.
@@ -26,7 +36,7 @@
 
 #![expect(unsafe_code, reason = "owner-only operations on shared memory")]
 
-use crate::primitives::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::primitives::{AtomicPtr, AtomicU64, Ordering, fence};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::ptr;
@@ -36,11 +46,77 @@ const FIRST_CAPACITY: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// What a thief got.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Steal {
+pub(crate) enum Steal<T = *mut ()> {
     Empty,
     /// Somebody else took the item; there may be more.
     Retry,
-    Item(*mut ()),
+    Item(T),
+}
+
+/// The thieves' word; see the [module](self).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+const CLAIM_BITS: u32 = 5;
+/// The word would have to change 2^29 times between a thief's two compare-exchanges for its epoch to come round: for many seconds,
+/// with `top` where it was. That the thief wakes in that very instant is what this leaves to chance.
+const EPOCH_BITS: u32 = 29;
+const END_SHIFT: u32 = CLAIM_BITS + EPOCH_BITS;
+/// The most that can be claimed at once.
+pub(crate) const CLAIM_MAX: usize = (1 << CLAIM_BITS) - 1;
+/// Items that a deque can hold, so that differences of indices keep their sign in the word. There are no more job blocks.
+const ITEMS_MAX: u64 = 1 << (63 - END_SHIFT);
+const END_MASK: u64 = !0 << END_SHIFT;
+
+impl Word {
+    const fn new(end: u64, epoch: u64, claim: u64) -> Self {
+        Self(end << END_SHIFT | (epoch << CLAIM_BITS & !END_MASK) | claim)
+    }
+
+    fn claim(self) -> u64 {
+        self.0 & CLAIM_MAX as u64
+    }
+
+    fn epoch(self) -> u64 {
+        self.0 >> CLAIM_BITS
+    }
+
+    /// How far `index` is above the end of the claim: its sign is right although the word does not hold all bits of the end.
+    #[inline(always)]
+    fn above_end(self, index: u64) -> i64 {
+        (index << END_SHIFT).wrapping_sub(self.0 & END_MASK).cast_signed() >> END_SHIFT
+    }
+
+    /// How far `index` is above the oldest item: the number of items, if it is `bottom`.
+    fn above_top(self, index: u64) -> i64 {
+        self.above_end(index) + self.claim() as i64
+    }
+
+    /// The oldest item's index, all bits of it. Any index nearby will do.
+    fn top(self, nearby: u64) -> u64 {
+        nearby.wrapping_sub(self.above_top(nearby).cast_unsigned())
+    }
+
+    /// The same with the first `count` items claimed.
+    fn with_claim(self, count: u64) -> Self {
+        let end = (self.0 >> END_SHIFT).wrapping_sub(self.claim()).wrapping_add(count);
+        Self::new(end, self.epoch().wrapping_add(1), count)
+    }
+
+    /// The same without the first `count` items, and without a claim.
+    fn without(self, count: u64) -> Self {
+        let end = (self.0 >> END_SHIFT).wrapping_sub(self.claim()).wrapping_add(count);
+        Self::new(end, self.epoch().wrapping_add(1), 0)
+    }
+}
+
+/// What a thief sees before it goes for an item.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Oldest {
+    pub(crate) item: *mut (),
+    pub(crate) index: u64,
+    pub(crate) count: usize,
 }
 
 /// How to tell, and get rid of, items that nobody needs any more: entries of jobs that were claimed without them.
@@ -77,10 +153,14 @@ impl Ring {
     }
 
     #[inline]
-    fn at(&self, index: usize) -> &AtomicPtr<()> {
+    fn at(&self, index: u64) -> &AtomicPtr<()> {
         let mask = self.slots.len() - 1;
         // SAFETY: the capacity is a power of two, so the masked index is below it.
-        unsafe { self.slots.get_unchecked(index & mask) }
+        unsafe { self.slots.get_unchecked(index as usize & mask) }
+    }
+
+    fn capacity(&self) -> u64 {
+        self.slots.len() as u64
     }
 }
 
@@ -97,19 +177,54 @@ unsafe fn free_rings(mut ring: *mut Ring) {
     }
 }
 
+/// The index of the first item. The owner looks one below it when the deque is empty.
+const FIRST_INDEX: u64 = 1;
+
 /// What the owner reads and writes at every operation.
 struct OwnerSide {
     /// One above the newest item. Written by the owner, read by thieves.
-    bottom: AtomicUsize,
-    /// A value that `top` had once; the true one is no lower. Owner only.
-    top_seen: Cell<usize>,
+    bottom: AtomicU64,
+    /// The ring is not full below this value of `bottom`: a value that `top` had once, plus the capacity. Owner only, like
+    /// the rest.
+    full_at: Cell<u64>,
+    /// The current ring's first slot, and its capacity less one.
+    slots: Cell<*const AtomicPtr<()>>,
+    mask: Cell<usize>,
+}
+
+impl OwnerSide {
+    fn new(ring: &Ring, top: u64) -> Self {
+        let side = Self {
+            bottom: AtomicU64::new(top),
+            full_at: Cell::new(0),
+            slots: Cell::new(ptr::null()),
+            mask: Cell::new(0),
+        };
+        side.adopt(ring, top);
+        side
+    }
+
+    /// Works on this ring from now on; `top` is a value that the deque's had.
+    fn adopt(&self, ring: &Ring, top: u64) {
+        self.slots.set(ring.slots.as_ptr());
+        self.mask.set(ring.slots.len() - 1);
+        self.full_at.set(top + ring.capacity());
+    }
+
+    /// The slot of this index. For the owner.
+    #[inline]
+    fn at(&self, index: u64) -> &AtomicPtr<()> {
+        // SAFETY: the capacity is a power of two, so the masked index is below it; the ring is freed only by `reset`,
+        // which adopts another, and `drop`.
+        unsafe { &*self.slots.get().add(index as usize & self.mask.get()) }
+    }
 }
 
 /// See the [module](self).
 pub(crate) struct Deque {
     owner: CachePadded<OwnerSide>,
-    /// The oldest item's index. Incremented by a compare-exchange of whoever takes that item.
-    top: CachePadded<AtomicUsize>,
+    /// What is claimed, and so which item is the oldest: a [`Word`].
+    word: CachePadded<AtomicU64>,
     /// Written by the owner when the ring grows, read by all.
     ring: CachePadded<AtomicPtr<Ring>>,
     stale: Option<&'static Stale>,
@@ -133,11 +248,17 @@ impl Deque {
     }
 
     fn with(stale: Option<&'static Stale>) -> Self {
+        Self::starting_at(FIRST_INDEX, stale)
+    }
+
+    fn starting_at(index: u64, stale: Option<&'static Stale>) -> Self {
+        let ring = Ring::leak(FIRST_CAPACITY, ptr::null_mut());
         Self {
             stale,
-            owner: CachePadded::new(OwnerSide { bottom: AtomicUsize::new(1), top_seen: Cell::new(1) }),
-            top: CachePadded::new(AtomicUsize::new(1)),
-            ring: CachePadded::new(AtomicPtr::new(Ring::leak(FIRST_CAPACITY, ptr::null_mut()))),
+            // SAFETY: just made.
+            owner: CachePadded::new(OwnerSide::new(unsafe { &*ring }, index)),
+            word: CachePadded::new(AtomicU64::new(Word::new(index, 0, 0).0)),
+            ring: CachePadded::new(AtomicPtr::new(ring)),
         }
     }
 
@@ -150,51 +271,53 @@ impl Deque {
     #[inline]
     pub(crate) unsafe fn push(&self, item: *mut ()) {
         let bottom = self.owner.bottom.load(Ordering::Relaxed);
-        // SAFETY: the ring is freed only by `reset` and `drop`.
-        let ring = unsafe { &*self.ring.load(Ordering::Relaxed) };
-        if bottom - self.owner.top_seen.get() >= ring.slots.len() {
+        if bottom >= self.owner.full_at.get() {
             // SAFETY: promised by the caller.
-            return unsafe { self.push_into_full(item, ring) };
+            return unsafe { self.push_into_full(item) };
         }
-        // SAFETY: promised by the caller; there is room.
-        unsafe { self.push_into(ring, item) };
+        self.push_at(bottom, item);
     }
 
-    /// # Safety
-    ///
-    /// As for [`push`](Self::push); `ring` is the current one and has room.
+    /// The rest of a push, if there is room.
     #[inline]
-    unsafe fn push_into(&self, ring: &Ring, item: *mut ()) {
-        let bottom = self.owner.bottom.load(Ordering::Relaxed);
-        ring.at(bottom).store(item, Ordering::Relaxed);
+    fn push_at(&self, bottom: u64, item: *mut ()) {
+        self.owner.at(bottom).store(item, Ordering::Relaxed);
         // ORDERING: Release publishes the item to the Acquire of `bottom` in `steal`.
         self.owner.bottom.store(bottom + 1, Ordering::Release);
     }
 
     /// # Safety
     ///
-    /// As for [`push`](Self::push); `ring` is the current one.
+    /// As for [`push`](Self::push).
     #[cold]
     #[inline(never)]
-    unsafe fn push_into_full<'a>(&'a self, item: *mut (), mut ring: &'a Ring) {
+    unsafe fn push_into_full(&self, item: *mut ()) {
+        // SAFETY: the ring is freed only by `reset` and `drop`.
+        let ring = unsafe { &*self.ring.load(Ordering::Relaxed) };
         if self.free_count(ring) == 0 {
             // SAFETY: promised by the caller.
             unsafe { self.drop_stale(ring) };
-            if self.free_count(ring) <= ring.slots.len() / 8 {
-                ring = self.grow(ring);
+            if self.free_count(ring) <= ring.capacity() / 8 {
+                self.grow(ring);
             }
         }
-        // SAFETY: promised by the caller; thieves can only have made more room.
-        unsafe { self.push_into(ring, item) };
+        // Thieves can only have made more room.
+        self.push_at(self.owner.bottom.load(Ordering::Relaxed), item);
     }
 
     /// How many items the ring has room for.
-    fn free_count(&self, ring: &Ring) -> usize {
-        // ORDERING: Acquire pairs with the compare-exchange in `steal`: the thief has read its item before this owner
-        // writes another one to the same place.
-        let top = self.top.load(Ordering::Acquire);
-        self.owner.top_seen.set(top);
-        ring.slots.len() - (self.owner.bottom.load(Ordering::Relaxed) - top)
+    fn free_count(&self, ring: &Ring) -> u64 {
+        let bottom = self.owner.bottom.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the compare-exchange in `take`: the thief has read its items before this owner
+        // writes others to the same places.
+        let top = self.word(Ordering::Acquire).top(bottom);
+        self.owner.full_at.set(top + ring.capacity());
+        ring.capacity() - (bottom - top)
+    }
+
+    #[inline]
+    fn word(&self, ordering: Ordering) -> Word {
+        Word(self.word.load(ordering))
     }
 
     /// Gets rid of stale items if there seem to be many. The others keep their order.
@@ -205,9 +328,9 @@ impl Deque {
     unsafe fn drop_stale(&self, ring: &Ring) {
         let Some(stale) = self.stale else { return };
         let end = self.owner.bottom.load(Ordering::Relaxed);
-        let begin = self.top.load(Ordering::Relaxed);
+        let begin = self.word(Ordering::Relaxed).top(end);
         // Odd steps, which meet all patterns that repeat every few items.
-        let step = ((end - begin) / SAMPLE) | 1;
+        let step = ((end - begin) as usize / SAMPLE) | 1;
         let sample = (begin..end).step_by(step).take(SAMPLE);
         // SAFETY: all these were in the ring; some may have been stolen meanwhile.
         let stale_count =
@@ -215,32 +338,31 @@ impl Deque {
         if stale_count < SAMPLE_STALE_MIN {
             return;
         }
-        loop {
-            // ORDERING: Acquire, as in `free_count`.
-            let top = self.top.load(Ordering::Acquire);
-            if top >= end {
-                return;
+        let mut left = end - begin;
+        while left > 0 {
+            match self.steal() {
+                // SAFETY: the item was just taken out, which has also made room for one.
+                Steal::Item(item) => unsafe {
+                    if (stale.is)(item) {
+                        (stale.drop)(item);
+                    } else {
+                        self.push_at(self.owner.bottom.load(Ordering::Relaxed), item);
+                    }
+                },
+                Steal::Retry => {}
+                Steal::Empty => return,
             }
-            let item = ring.at(top).load(Ordering::Relaxed);
-            // ORDERING: SeqCst, like the compare-exchange in `steal`, with which it competes.
-            if self.top.compare_exchange(top, top + 1, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-                continue;
-            }
-            // SAFETY: the item was just taken out, which has also made room for one.
-            unsafe {
-                if (stale.is)(item) {
-                    (stale.drop)(item);
-                } else {
-                    self.push_into(ring, item);
-                }
-            }
+            // Others may have taken some, and this owner has pushed some above `end`.
+            let top = self.word(Ordering::Relaxed).top(end);
+            left = end.saturating_sub(top);
         }
     }
 
     /// Replaces the ring by one of twice the size.
-    fn grow<'a>(&'a self, ring: &'a Ring) -> &'a Ring {
+    fn grow(&self, ring: &Ring) {
         let bottom = self.owner.bottom.load(Ordering::Relaxed);
-        let top = self.top.load(Ordering::Relaxed);
+        let top = self.word(Ordering::Relaxed).top(bottom);
+        assert!(ring.capacity() < ITEMS_MAX, "ramie: too many jobs at once");
         let wider = Ring::leak(ring.slots.len() * 2, ptr::from_ref(ring).cast_mut());
         // SAFETY: just made.
         let wide = unsafe { &*wider };
@@ -249,7 +371,7 @@ impl Deque {
         }
         // ORDERING: Release publishes the copied items to the Acquire of `ring` in `steal`.
         self.ring.store(wider, Ordering::Release);
-        wide
+        self.owner.adopt(wide, top);
     }
 
     /// Takes the newest item.
@@ -259,18 +381,72 @@ impl Deque {
     /// As for [`push`](Self::push).
     #[inline]
     pub(crate) unsafe fn pop(&self) -> Option<*mut ()> {
+        let (bottom, word) = self.lower_bottom();
+        if word.above_end(bottom) >= 0 || self.take_back(bottom, word) {
+            return Some(self.owner.at(bottom).load(Ordering::Relaxed));
+        }
+        None
+    }
+
+    /// Takes the newest item, and says whether it is this one, which was pushed and is still there, or was stolen. If the
+    /// newest is another one, that is given, and must be pushed again.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push`](Self::push).
+    #[inline]
+    pub(crate) unsafe fn pop_exactly(&self, wanted: *mut ()) -> Result<(), Option<*mut ()>> {
+        let (bottom, word) = self.lower_bottom();
+        if word.above_end(bottom) >= 0 && self.owner.at(bottom).load(Ordering::Relaxed) == wanted {
+            return Ok(());
+        }
+        self.pop_another(wanted, bottom, word)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_another(&self, wanted: *mut (), bottom: u64, word: Word) -> Result<(), Option<*mut ()>> {
+        if word.above_end(bottom) >= 0 || self.take_back(bottom, word) {
+            let item = self.owner.at(bottom).load(Ordering::Relaxed);
+            return if item == wanted { Ok(()) } else { Err(Some(item)) };
+        }
+        Err(None)
+    }
+
+    /// The first half of a pop: the lowered `bottom`, and a word that was read after that.
+    #[inline]
+    fn lower_bottom(&self) -> (u64, Word) {
         let bottom = self.owner.bottom.load(Ordering::Relaxed) - 1;
         // ORDERING: Release, because a thief may read this value of `bottom` and needs the items below it.
         self.owner.bottom.store(bottom, Ordering::Release);
-        // ORDERING: pairs with the fence in `steal`: either the thief sees the lowered `bottom`, or
-        // this owner the raised `top`.
+        // ORDERING: pairs with the fence in `take`: either the thief sees the lowered `bottom`, or
+        // this owner the claim.
         fence(Ordering::SeqCst);
-        let top = self.top.load(Ordering::Relaxed);
-        if top < bottom {
-            // SAFETY: as in `push`.
-            return Some(unsafe { &*self.ring.load(Ordering::Relaxed) }.at(bottom).load(Ordering::Relaxed));
+        (bottom, self.word(Ordering::Relaxed))
+    }
+
+    /// The item at the lowered `bottom` is claimed by a thief, or is none: takes it back from the thief; if that cannot be,
+    /// `bottom` is raised again.
+    #[cold]
+    #[inline(never)]
+    fn take_back(&self, bottom: u64, mut word: Word) -> bool {
+        loop {
+            if word.above_end(bottom) >= 0 {
+                return true;
+            }
+            let below = word.above_top(bottom);
+            if below < 0 {
+                // ORDERING: Release, as in `lower_bottom`.
+                self.owner.bottom.store(bottom + 1, Ordering::Release);
+                return false;
+            }
+            let next = word.with_claim(below.cast_unsigned());
+            // ORDERING: SeqCst, like all changes of the word: they compete.
+            match self.word.compare_exchange(word.0, next.0, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = Word(now),
+            }
         }
-        self.pop_last(bottom, top)
     }
 
     /// The newest item, which a thief may be about to take.
@@ -281,50 +457,104 @@ impl Deque {
     #[cfg(not(loom))]
     pub(crate) unsafe fn newest(&self) -> Option<*mut ()> {
         let bottom = self.owner.bottom.load(Ordering::Relaxed);
-        if self.top.load(Ordering::Relaxed) >= bottom {
+        if self.word(Ordering::Relaxed).above_top(bottom) <= 0 {
             return None;
         }
-        // SAFETY: as in `push`.
-        Some(unsafe { &*self.ring.load(Ordering::Relaxed) }.at(bottom - 1).load(Ordering::Relaxed))
-    }
-
-    /// There is at most one item left, and thieves may be after it.
-    #[inline(never)]
-    fn pop_last(&self, bottom: usize, top: usize) -> Option<*mut ()> {
-        let mut item = None;
-        if top == bottom {
-            // ORDERING: SeqCst, like the compare-exchange in `steal`, with which it competes.
-            let won = self.top.compare_exchange(top, top + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-            if won {
-                // SAFETY: as in `push`.
-                let ring = unsafe { &*self.ring.load(Ordering::Relaxed) };
-                item = Some(ring.at(bottom).load(Ordering::Relaxed));
-            }
-        }
-        // ORDERING: Release, as in `pop`.
-        self.owner.bottom.store(bottom + 1, Ordering::Release);
-        item
+        Some(self.owner.at(bottom - 1).load(Ordering::Relaxed))
     }
 
     /// Takes the oldest item. Any thread may call this, the owner too.
     pub(crate) fn steal(&self) -> Steal {
-        // ORDERING: Acquire orders this load before the one of `bottom`, with the fence.
-        let top = self.top.load(Ordering::Acquire);
-        // ORDERING: pairs with the fence in `pop`.
-        fence(Ordering::SeqCst);
-        // ORDERING: Acquire pairs with the Release in `push`.
-        let bottom = self.owner.bottom.load(Ordering::Acquire);
-        if top >= bottom {
-            return Steal::Empty;
+        let mut item = [ptr::null_mut()];
+        match self.steal_some(&mut item, |_| false) {
+            Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+            Steal::Item(_) => Steal::Item(item[0]),
         }
-        // ORDERING: Acquire pairs with the Release in `grow`.
-        // SAFETY: rings are kept while there are thieves.
-        let ring = unsafe { &*self.ring.load(Ordering::Acquire) };
-        let item = ring.at(top).load(Ordering::Relaxed);
-        match self.top.compare_exchange(top, top + 1, Ordering::SeqCst, Ordering::Relaxed) {
-            Ok(_) => Steal::Item(item),
+    }
+
+    /// Takes the oldest items, the oldest first: half of them, rounded up, but no more than there is room for; more
+    /// than one only as far as all of them `may_leave_together`. Gives their number, at least 1. Any thread may call this.
+    pub(crate) fn steal_some(
+        &self,
+        items: &mut [*mut ()],
+        may_leave_together: impl Fn(*mut ()) -> bool,
+    ) -> Steal<usize> {
+        debug_assert!((1..=CLAIM_MAX).contains(&items.len()));
+        // ORDERING: Acquire: what is seen in `bottom` next is no older than this word.
+        let mut word = self.word(Ordering::Acquire);
+        if word.claim() == 0 {
+            let count = word.above_top(self.owner.bottom.load(Ordering::Relaxed));
+            if count <= 0 {
+                return Steal::Empty;
+            }
+            let wanted = (count.cast_unsigned().div_ceil(2)).min(items.len() as u64);
+            let claimed = word.with_claim(wanted);
+            // ORDERING: SeqCst, like all changes of the word: they compete.
+            if self.word.compare_exchange(word.0, claimed.0, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+                return Steal::Retry;
+            }
+            word = claimed;
+        }
+        self.take(word, items, may_leave_together)
+    }
+
+    /// The second half of a steal: takes what this word, which was read from the deque or written to it, has claimed.
+    fn take(
+        &self,
+        word: Word,
+        items: &mut [*mut ()],
+        may_leave_together: impl Fn(*mut ()) -> bool,
+    ) -> Steal<usize> {
+        // ORDERING: pairs with the fence in `lower_bottom`.
+        fence(Ordering::SeqCst);
+        // ORDERING: Acquire pairs with the Release in `push_at`.
+        let bottom = self.owner.bottom.load(Ordering::Acquire);
+        let there = word.above_top(bottom).min(word.claim() as i64).min(items.len() as i64);
+        let mut count = 0;
+        if there > 0 {
+            let top = word.top(bottom);
+            // ORDERING: Acquire pairs with the Release in `grow`.
+            // SAFETY: rings are kept while there are thieves.
+            let ring = unsafe { &*self.ring.load(Ordering::Acquire) };
+            for (index, place) in (top..).zip(&mut items[..there as usize]) {
+                *place = ring.at(index).load(Ordering::Relaxed);
+                let alone = !may_leave_together(*place);
+                if alone && count > 0 {
+                    break;
+                }
+                count += 1;
+                if alone {
+                    break;
+                }
+            }
+        }
+        let next = word.without(count as u64);
+        // ORDERING: SeqCst, like all changes of the word. Release is part of it: the items were read before, see
+        // `free_count`.
+        match self.word.compare_exchange(word.0, next.0, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) if count > 0 => Steal::Item(count),
+            // The owner has taken all of them.
+            Ok(_) => Steal::Empty,
             Err(_) => Steal::Retry,
         }
+    }
+
+    /// The oldest item, its index, and how many there are, as far as a thief can tell. Somebody else may have taken the item
+    /// meanwhile.
+    #[cfg(not(loom))]
+    pub(crate) fn oldest(&self) -> Option<Oldest> {
+        // ORDERING: Acquire, as in `steal_some`. A look needs no fence: what is acted upon is what `steal` says.
+        let word = self.word(Ordering::Acquire);
+        let bottom = self.owner.bottom.load(Ordering::Acquire);
+        let count = word.above_top(bottom);
+        if count <= 0 {
+            return None;
+        }
+        let index = word.top(bottom);
+        // SAFETY: rings are kept while there are thieves.
+        let ring = unsafe { &*self.ring.load(Ordering::Acquire) };
+        Some(Oldest { item: ring.at(index).load(Ordering::Relaxed), index, count: count as usize })
     }
 
     /// Whether there seems to be nothing in it. Exact for the owner when no thief is at work.
@@ -333,8 +563,8 @@ impl Deque {
     }
 
     pub(crate) fn len(&self) -> usize {
-        let top = self.top.load(Ordering::Relaxed);
-        self.owner.bottom.load(Ordering::Relaxed).saturating_sub(top)
+        let word = self.word(Ordering::Relaxed);
+        word.above_top(self.owner.bottom.load(Ordering::Relaxed)).max(0) as usize
     }
 
     /// Frees the rings that were outgrown, and the current one if it is large.
@@ -349,7 +579,10 @@ impl Deque {
         let ring = self.ring.load(Ordering::Relaxed);
         // SAFETY: the ring is live until freed below.
         if unsafe { &*ring }.slots.len() > FIRST_CAPACITY {
-            self.ring.store(Ring::leak(FIRST_CAPACITY, ptr::null_mut()), Ordering::Relaxed);
+            let first = Ring::leak(FIRST_CAPACITY, ptr::null_mut());
+            self.ring.store(first, Ordering::Relaxed);
+            // SAFETY: just made.
+            self.owner.adopt(unsafe { &*first }, self.owner.bottom.load(Ordering::Relaxed));
             // SAFETY: nobody else reads from the rings, by the caller's second promise.
             unsafe { free_rings(ring) };
         }

@@ -7,15 +7,17 @@
 
 #![expect(unsafe_code, reason = "turns queue entries back into fibers and jobs")]
 
-use super::deque::Steal;
+use super::deque::{CLAIM_MAX, Deque, Steal};
 use super::priority::{self, Priority};
 use super::queue::Queue;
 use super::sleep::Woken;
 use super::worker::{Worker, tally};
 use crate::fiber::Fiber;
 use crate::job::{JobPtr, JobRef};
+use crate::memory::prefetch::prefetch_for_write;
 use crate::primitives::{spin_loop, yield_thread};
 use crate::system::core::Phase;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// Every so many turns the oldest work comes first; a prime, so as not to beat with periodic loads.
@@ -26,8 +28,34 @@ const FAIR_SOURCES: u32 = 5;
 const INJECTOR_BATCH: usize = 32;
 /// The last searcher lingers this many times longer than the others while anyone is active.
 const LINGER_FACTOR: u32 = 20;
-/// Busy-wait instructions between two looks at the queues.
-const SPINS_PER_LOOK: u32 = 16;
+/// Busy-wait instructions between two looks at what may come from outside, and looks at that between two at everything: the
+/// lines of other workers' deques are theirs to write to.
+const SPINS_PER_LOOK: u32 = 2;
+const LOOKS_OUTSIDE: u32 = 8;
+
+/// How often a thief looks, a few busy-wait instructions apart, whether a job that is the only one in a deque is still there.
+const LONE_LOOKS: u32 = if cfg!(shuttle) { 0 } else { 8 };
+const LONE_SPINS: u32 = 2;
+
+/// Whether this entry of a deque is that of a job in a block. The job may be gone.
+fn is_block(item: *mut ()) -> bool {
+    // SAFETY: deques hold entries, and this looks at nothing but the entry's bits.
+    unsafe { JobRef::from_raw(item) }.as_block().is_some()
+}
+
+/// Whether there is something in this deque for a thief. A job that is the only one gets a moment's grace: in a chain of jobs, each
+/// of which spawns the next, its owner is about to take it, and it would only cost time to move the chain to another worker.
+/// Half a microsecond later it is fair prey, however busy its owner is.
+fn has_prey(deque: &Deque) -> bool {
+    let Some(oldest) = deque.oldest() else { return false };
+    if oldest.count > 1 || !is_block(oldest.item) {
+        return true;
+    }
+    (0..LONE_LOOKS).all(|_| {
+        (0..LONE_SPINS).for_each(|_| spin_loop());
+        deque.oldest().is_some_and(|now| now.index == oldest.index)
+    })
+}
 
 /// What to do next.
 pub(crate) enum Next {
@@ -45,10 +73,10 @@ impl Worker {
     #[inline]
     pub(super) fn next(&self) -> Next {
         const NORMAL: usize = Priority::Normal as usize;
-        let turn = self.turn.get().wrapping_add(1);
-        self.turn.set(turn);
         self.poll_inbox();
-        if turn % FAIR_EVERY == 0 {
+        let turns = self.turns_to_fair.get();
+        self.turns_to_fair.set(turns - 1);
+        if turns == 1 {
             if let Some(next) = self.fair_turn() {
                 return next;
             }
@@ -67,6 +95,21 @@ impl Worker {
             }
         }
         self.next_from_afar()
+    }
+
+    /// The fiber that [`next`](Self::next) would decide for, if that is plain to see: nothing was delivered, nothing is urgent,
+    /// nobody else's turn has come, and one is ready.
+    ///
+    /// PERF: what a wait costs when another fiber is ready; bench `switch`.
+    #[inline(always)]
+    pub(super) fn next_at_hand(&self) -> Option<&'static Fiber> {
+        let turns = self.turns_to_fair.get();
+        if turns == 1 || !self.remote().inbox.is_empty() || self.attention().is_urgent() {
+            return None;
+        }
+        let fiber = self.take_ready(Priority::Normal)?;
+        self.turns_to_fair.set(turns - 1);
+        Some(fiber)
     }
 
     /// Those who yielded have let a job go first.
@@ -180,13 +223,15 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn fair_turn(&self) -> Option<Next> {
+        self.turns_to_fair.set(FAIR_EVERY);
+        let tick = self.fair_turns.get();
+        self.fair_turns.set(tick.wrapping_add(1));
         if self.is_seeded() {
             return None;
         }
         self.release_yielded();
         self.sort_pinned();
         self.plan_trim(self.coarse_now_ns(), false);
-        let tick = self.turn.get() / FAIR_EVERY;
         let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
         (0..priority::COUNT as u32).find_map(|step| {
             let priority = Priority::from_bits((first_priority + step) % priority::COUNT as u32);
@@ -259,15 +304,18 @@ impl Worker {
         }
         let start = self.next_random() as usize % count;
         for victim in (start..count).chain(0..start) {
-            if victim == self.index() {
+            let deque = remotes[victim].deque(priority);
+            if victim == self.index() || !has_prey(deque) {
                 continue;
             }
+            // Where there are many small jobs, a thief that fetched each by itself would spend its time, and its victim's, on moving
+            // cache lines. Halves of joins leave alone: whoever pushed them wants them back next, and the oldest is the largest.
+            let mut items = [ptr::null_mut(); CLAIM_MAX];
             loop {
-                match remotes[victim].deque(priority).steal() {
-                    Steal::Item(raw) => {
-                        tally(&self.remote().tally.steals, 1);
-                        // SAFETY: only jobs are pushed, and this thread has just taken this one.
-                        return Some(unsafe { JobRef::from_raw(raw) });
+                match deque.steal_some(&mut items, is_block) {
+                    Steal::Item(count) => {
+                        tally(&self.remote().tally.steals, count as u64);
+                        return Some(self.keep_stolen(&items[..count], priority));
                     }
                     Steal::Retry => spin_loop(),
                     Steal::Empty => break,
@@ -275,6 +323,23 @@ impl Worker {
             }
         }
         None
+    }
+
+    /// Puts what was stolen into the own deque, but for the oldest.
+    fn keep_stolen(&self, items: &[*mut ()], priority: Priority) -> JobRef {
+        let (oldest, rest) = items.split_first().expect("something was stolen");
+        for raw in rest {
+            // The first access to a job that another worker has written takes longer than running it may take.
+            prefetch_for_write(raw.addr());
+            // SAFETY: only jobs are pushed, and this thread has just taken this one.
+            self.keep(unsafe { JobRef::from_raw(*raw) }, priority);
+        }
+        if !rest.is_empty() {
+            // LIVENESS: nobody saw them while they moved.
+            self.tell_of_work(priority);
+        }
+        // SAFETY: as above.
+        unsafe { JobRef::from_raw(*oldest) }
     }
 
     pub(super) fn next_random(&self) -> u64 {
@@ -328,8 +393,8 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(super) fn idle(&self) {
-        let since_ns = self.now_ns();
-        let trim_in = self.plan_trim(since_ns, true);
+        let stopwatch = self.start_stopwatch();
+        let trim_in = self.plan_trim(stopwatch.since_ns, true);
         if self.trim.is_wanted() {
             return;
         }
@@ -340,7 +405,7 @@ impl Worker {
             let woken = self.sleep(self.searching.get(), trim_in);
             self.searching.set(woken == Woken::ToSearch);
         }
-        tally(&self.remote().tally.idle_ns, self.now_ns().saturating_sub(since_ns));
+        tally(&self.remote().tally.idle_ns, self.read_stopwatch(&stopwatch));
     }
 
     /// The worker has found something to do.
@@ -400,8 +465,11 @@ impl Worker {
             if self.has_work(low) {
                 return true;
             }
-            for _ in 0..SPINS_PER_LOOK {
-                spin_loop();
+            for _ in 0..LOOKS_OUTSIDE {
+                (0..SPINS_PER_LOOK).for_each(|_| spin_loop());
+                if self.was_sent_something() {
+                    return true;
+                }
             }
             looks += 1;
             if looks % 8 != 0 {
@@ -416,6 +484,15 @@ impl Worker {
                 yield_thread();
             }
         }
+    }
+
+    /// Whether there is something from other threads, or from woken fibers.
+    #[inline]
+    fn was_sent_something(&self) -> bool {
+        let core = self.system();
+        !self.remote().inbox.is_empty()
+            || !core.injector(Priority::Normal).is_empty()
+            || !core.injector(Priority::High).is_empty()
     }
 
     /// The last searcher stays while others are active: they are likely to make work soon.

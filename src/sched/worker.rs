@@ -19,7 +19,7 @@
 #![expect(unsafe_code, reason = "moves fibers and jobs between lists of slots")]
 
 use super::deque::{Deque, Stale, Steal};
-use super::find_work::Next;
+use super::find_work::{FAIR_EVERY, Next};
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
 use super::queue::Queue;
@@ -38,13 +38,14 @@ use crate::memory::slots::{self, Caches};
 use crate::primitives::{light_fence, spin_loop};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
+use crate::trace::Epoch;
 use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many members a worker may spawn into a group before it touches the group's word again.
 const CREDIT_BATCH: u32 = 128;
@@ -54,6 +55,8 @@ const LIMIT_POLL: Duration = Duration::from_micros(200);
 const POOL_MAX: usize = 64;
 /// Idle fibers that all workers share have room for so many from the first on.
 const SHARED_MIN: usize = 1024;
+/// See `Worker::start_stopwatch`.
+const STOPWATCH_MIN_NS: u64 = 1_000_000;
 /// Suspensions between two readings of the clock for the ages in dumps.
 const CLOCK_EVERY: u32 = 32;
 
@@ -92,6 +95,13 @@ pub(crate) struct Tally {
 #[inline]
 pub(crate) fn tally(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+}
+
+/// See `Worker::start_stopwatch`.
+pub(super) struct Stopwatch {
+    pub(super) since_ns: u64,
+    /// The processor's counter when it was started, and at the process's epoch.
+    ticks: Option<(u64, u64)>,
 }
 
 /// The part of a worker that other threads may touch.
@@ -209,11 +219,13 @@ pub(crate) struct Worker {
     /// What the next fiber out of the pool should do first.
     handoff: Cell<Option<(JobRef, Priority)>>,
     /// The fiber that the root should resume next.
-    resume_next: Cell<*const Fiber>,
+    resume_next: Cell<Option<&'static Fiber>>,
     exiting: Cell<bool>,
     /// Whether this worker counts among those who search.
     pub(super) searching: Cell<bool>,
-    pub(super) turn: Cell<u32>,
+    /// Turns until one of fairness, at least 1; and how many of those there were.
+    pub(super) turns_to_fair: Cell<u32>,
+    pub(super) fair_turns: Cell<u32>,
     pub(super) random: Cell<u64>,
     /// A group, and how many members of it this worker may still spawn, or has ended, without
     /// having said so to the group.
@@ -222,7 +234,7 @@ pub(crate) struct Worker {
     /// Where jobs lie while others are looked for below them: empty otherwise, and kept so that looking allocates only when
     /// more lie there than ever before.
     pub(super) aside: Cell<Vec<JobRef>>,
-    epoch: OnceCell<Instant>,
+    epoch: OnceCell<Epoch>,
     coarse_now_ns: Cell<u64>,
     clock_age: Cell<u32>,
 }
@@ -273,10 +285,11 @@ impl Worker {
             seeded: Seeded::default(),
             pool: Cell::new(ptr::null_mut()),
             handoff: Cell::new(None),
-            resume_next: Cell::new(ptr::null()),
+            resume_next: Cell::new(None),
             exiting: Cell::new(false),
             searching: Cell::new(false),
-            turn: Cell::new(0),
+            turns_to_fair: Cell::new(FAIR_EVERY),
+            fair_turns: Cell::new(0),
             random: Cell::new(0),
             credit_group: Cell::new(ptr::null()),
             credit: Cell::new(0),
@@ -313,7 +326,8 @@ impl Worker {
         self.high_waiting.set(0);
         self.adopt_priority(Priority::Normal);
         self.exiting.set(false);
-        self.turn.set(0);
+        self.turns_to_fair.set(FAIR_EVERY);
+        self.fair_turns.set(0);
         self.random.set(0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95));
         self.set_seed(self.system().config.deterministic);
         self.refresh_attention();
@@ -445,13 +459,17 @@ impl Worker {
 
     /// As [`push`](Self::push), and lets more urgent work go first: what `join` does.
     #[inline]
-    pub(crate) fn push_at_split(&'static self, job: JobRef, site: &'static Location<'static>) {
+    pub(crate) fn push_at_split(
+        &'static self,
+        job: JobRef,
+        site: impl FnOnce() -> &'static Location<'static>,
+    ) {
         // SAFETY: as in `push`.
         unsafe { self.deque_now().push(job.into_raw()) };
         // ORDERING: see `Sleep::work_was_added`.
         light_fence();
         if !self.attention().is_quiet() {
-            self.attend_at_split(site);
+            self.attend_at_split(site());
         }
     }
 
@@ -467,6 +485,12 @@ impl Worker {
         // SAFETY: as in `push`.
         unsafe { self.remote.deque(priority).push(job.into_raw()) };
         self.tell_of_work(priority);
+    }
+
+    /// Adds a job to the own deque; nobody is told.
+    pub(super) fn keep(&self, job: JobRef, priority: Priority) {
+        // SAFETY: as in `push`.
+        unsafe { self.remote.deque(priority).push(job.into_raw()) };
     }
 
     /// Takes the newest job of the current priority from the own deque.
@@ -498,20 +522,23 @@ impl Worker {
     /// Takes the newest job if it is this one; whether it was.
     #[inline]
     pub(crate) fn pop_exactly(&self, wanted: JobRef) -> bool {
-        match self.pop() {
-            Some(job) if job == wanted => true,
-            Some(other) => {
+        // SAFETY: as in `push`.
+        match unsafe { self.deque_now().pop_exactly(wanted.into_raw()) } {
+            Ok(()) => true,
+            Err(other) => {
                 self.put_back(other);
                 false
             }
-            None => false,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn put_back(&self, job: JobRef) {
-        self.push(job);
+    fn put_back(&self, item: Option<*mut ()>) {
+        if let Some(raw) = item {
+            // SAFETY: only jobs are pushed, and this thread has just taken this one.
+            self.push(unsafe { JobRef::from_raw(raw) });
+        }
     }
 
     /// Takes the newest job of the current priority that is `wanted` out of the own deque, from below others if need be.
@@ -615,7 +642,9 @@ impl Worker {
     /// is not part of that group: another group's job, a switch, a search.
     #[inline]
     pub(crate) fn flush_credit(&self) {
-        self.replace_credit(ptr::null(), 0);
+        if self.credit.get() > 0 {
+            self.replace_credit(ptr::null(), 0);
+        }
     }
 
     #[inline]
@@ -908,7 +937,11 @@ impl Worker {
     /// Resumes fibers until the system has stopped, or the main thread's visit is over.
     pub(super) fn drive(&'static self) {
         loop {
-            let fiber = match self.next_fiber() {
+            let next = match self.resume_next.take() {
+                Some(fiber) => Some(fiber),
+                None => self.next_at_hand().or_else(|| self.next_fiber()),
+            };
+            let fiber = match next {
                 Some(fiber) => fiber,
                 None if self.exiting.get() || self.leave.is_leaving() => break,
                 None => {
@@ -1033,7 +1066,7 @@ impl Worker {
     fn run_fiber(&'static self, fiber: &'static Fiber) {
         tally(&self.remote.tally.resumes, 1);
         self.current.set(fiber);
-        if fiber.priority() != self.priority.get() {
+        if !fiber.has_priority(self.priority.get()) {
             self.adopt_priority(fiber.priority());
         }
         if self.migrates.get() {
@@ -1063,13 +1096,8 @@ impl Worker {
     }
 
     /// What the root should resume; `None` if there is no fiber to go on with.
-    #[inline(always)]
+    #[inline(never)]
     fn next_fiber(&'static self) -> Option<&'static Fiber> {
-        let next = self.resume_next.replace(ptr::null());
-        // SAFETY: null, or a fiber in its slot.
-        if let Some(fiber) = unsafe { next.as_ref() } {
-            return Some(fiber);
-        }
         if self.exiting.get() || self.leave.is_leaving() {
             return None;
         }
@@ -1194,7 +1222,7 @@ impl Worker {
                 }
                 Next::Fiber(fiber) => {
                     self.end_search();
-                    self.resume_next.set(fiber);
+                    self.resume_next.set(Some(fiber));
                     self.go_idle();
                     if self.migrates.get() {
                         // Another worker may have taken this fiber out of the pool.
@@ -1396,8 +1424,36 @@ impl Worker {
     #[inline(never)]
     pub(super) fn read_clock(&self) {
         self.clock_age.set(CLOCK_EVERY);
-        let epoch = *self.epoch.get_or_init(crate::trace::process_epoch);
-        self.coarse_now_ns.set(epoch.elapsed().as_nanos() as u64);
+        self.coarse_now_ns.set(self.epoch().at.elapsed().as_nanos() as u64);
+    }
+
+    fn epoch(&self) -> &Epoch {
+        self.epoch.get_or_init(crate::trace::process_epoch)
+    }
+
+    /// Begins to measure a time at whose end something is in a hurry.
+    pub(super) fn start_stopwatch(&self) -> Stopwatch {
+        let since_ns = self.now_ns();
+        // Before so much time has passed its length in ticks is not known well enough.
+        let ticks = crate::sys::ticks().filter(|_| since_ns > STOPWATCH_MIN_NS);
+        Stopwatch { since_ns, ticks: ticks.map(|ticks| (ticks, self.epoch().ticks)) }
+    }
+
+    /// The time since the stopwatch was started, in nanoseconds.
+    ///
+    /// PERF: a reading of the clock takes microseconds after a sleep, because everything that it touches has left the caches
+    /// (bench `outside`); one of the processor's counter does not. Should that not count evenly, the result is wrong
+    /// by as much: good enough for statistics.
+    pub(super) fn read_stopwatch(&self, stopwatch: &Stopwatch) -> u64 {
+        // What was read before the sleep is out of date now.
+        self.clock_age.set(0);
+        match (stopwatch.ticks, crate::sys::ticks()) {
+            (Some((since, epoch)), Some(now)) => {
+                let ns_per_tick = stopwatch.since_ns as f64 / since.saturating_sub(epoch).max(1) as f64;
+                (now.saturating_sub(since) as f64 * ns_per_tick) as u64
+            }
+            _ => self.now_ns().saturating_sub(stopwatch.since_ns),
+        }
     }
 
     pub(crate) fn now_ns(&self) -> u64 {

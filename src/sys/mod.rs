@@ -24,6 +24,21 @@ pub(crate) fn register_process_wide_barrier() -> bool {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn process_wide_barrier() {}
 
+/// A counter of the processor that counts evenly, at a rate that is not told; `None` if there is none that is known here.
+/// Reading it touches no memory.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn ticks() -> Option<u64> {
+    #[cfg(all(target_arch = "x86_64", not(any(miri, shuttle))))]
+    {
+        #[expect(unsafe_code, reason = "an intrinsic")]
+        // SAFETY: every x86-64 processor has this counter.
+        Some(unsafe { std::arch::x86_64::_rdtsc() })
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(miri, shuttle)))))]
+    None
+}
+
 /// How many CPUs this process may use; at least 1.
 #[cfg(not(loom))]
 pub(crate) fn usable_cpu_count() -> usize {

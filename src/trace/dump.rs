@@ -68,7 +68,7 @@ impl FiberInfo {
         let owner = fiber.owner();
         let (kind, object, waits_at, since_ns) = fiber.wait();
         let waits = activity != FiberActivity::Running;
-        let now_ns = super::process_epoch().elapsed().as_nanos() as u64;
+        let now_ns = super::process_epoch().at.elapsed().as_nanos() as u64;
         Some(Self {
             fiber: fiber.node().id(),
             system: owner.system.load(Ordering::Relaxed),

@@ -11,7 +11,14 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 /// The moment from which ramie counts nanoseconds in this process.
-pub(crate) fn process_epoch() -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    *EPOCH.get_or_init(Instant::now)
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    pub(crate) at: Instant,
+    /// What the processor's counter said then; see [`ticks`](crate::sys::ticks).
+    pub(crate) ticks: u64,
+}
+
+pub(crate) fn process_epoch() -> Epoch {
+    static EPOCH: OnceLock<Epoch> = OnceLock::new();
+    *EPOCH.get_or_init(|| Epoch { at: Instant::now(), ticks: crate::sys::ticks().unwrap_or(0) })
 }

@@ -31,7 +31,7 @@ const RAISED_AMONG: usize = 1000;
 /// Where every thread runs beside all others at moments that nobody chooses, some structure may still reach a new
 /// high after the warm-up. Such an event is a doubling, so there can only be a few; a round with more, or three
 /// rounds with any, is a failure. What is allocated for each job, or for one in ten thousand, fails in the first.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 6;
 const EVENTS_MAX: u64 = 8;
 
 /// Lets every deque of every priority grow to [`QUEUED_MAX`], one after another: the workers take turns, and none of them

@@ -54,6 +54,26 @@ impl Model {
         true
     }
 
+    /// Steals up to three items at once.
+    fn steal_some(&self) -> usize {
+        let mut items = [ptr::null_mut(); 3];
+        let Steal::Item(count) = self.deque.steal_some(&mut items, |_| true) else { return 0 };
+        for item in &items[..count] {
+            self.taken(*item);
+        }
+        count
+    }
+
+    /// Spawns a thief that tries to steal several items at once, `count` times.
+    fn greedy_thief(self: &Arc<Self>, count: usize) -> thread::JoinHandle<()> {
+        let model = Arc::clone(self);
+        thread::spawn(move || {
+            for _ in 0..count {
+                model.steal_some();
+            }
+        })
+    }
+
     /// Spawns a thief that tries `count` times.
     fn thief(self: &Arc<Self>, count: usize) -> thread::JoinHandle<()> {
         let model = Arc::clone(self);
@@ -199,6 +219,73 @@ fn two_thieves_and_the_owner_take_each_item_once() {
         for thief in thieves {
             thief.join().unwrap();
         }
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 4. A thief claims two of three items while the owner takes them back, one by one.
+#[test]
+fn items_that_are_claimed_are_taken_back_or_stolen() {
+    explore(4, || {
+        let model = Model::new();
+        for item in 1..=3 {
+            model.push(item);
+        }
+        let thief = model.greedy_thief(1);
+        while model.pop() {}
+        thief.join().unwrap();
+        model.end();
+    });
+}
+
+/// 3 threads, preemption bound 3. What the owner pushes after it has taken an item out of a claim has that item's place in the
+/// ring, and may be claimed by the second thief, so that the word says what it said when the first thief read the place, but
+/// for its epoch.
+#[test]
+fn an_item_that_replaces_a_claimed_one_is_not_mistaken_for_it() {
+    explore(3, || {
+        let model = Model::new();
+        model.push(1);
+        let thieves = [model.greedy_thief(1), model.greedy_thief(1)];
+        if model.pop() {
+            model.push(2);
+        }
+        for thief in thieves {
+            thief.join().unwrap();
+        }
+        model.end();
+    });
+}
+
+/// 3 threads, preemption bound 2. The second thief may go on with the claim of the first.
+#[test]
+fn a_claim_is_taken_by_one_of_two_thieves() {
+    explore(2, || {
+        let model = Model::new();
+        for item in 1..=3 {
+            model.push(item);
+        }
+        let thieves = [model.greedy_thief(1), model.greedy_thief(1)];
+        model.pop();
+        for thief in thieves {
+            thief.join().unwrap();
+        }
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 3. The ring has two slots and grows while several items are being stolen.
+#[test]
+fn several_items_survive_the_growth_of_the_ring() {
+    explore(3, || {
+        let model = Model::new();
+        model.push(1);
+        model.push(2);
+        let thief = model.greedy_thief(2);
+        for item in 3..=5 {
+            model.push(item);
+        }
+        thief.join().unwrap();
         model.end();
     });
 }

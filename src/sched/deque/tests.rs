@@ -2,7 +2,8 @@
 #![cfg(not(any(loom, shuttle)))]
 #![expect(unsafe_code, reason = "the owner's operations")]
 
-use super::{Deque, FIRST_CAPACITY, Stale, Steal};
+use super::{CLAIM_MAX, Deque, FIRST_CAPACITY, Stale, Steal};
+use crate::primitives::Ordering;
 use std::ptr;
 
 fn item(number: usize) -> *mut () {
@@ -46,6 +47,87 @@ fn the_owner_takes_the_newest_and_a_thief_the_oldest() {
     assert_eq!(pop(&deque), Some(item(3)));
     assert_eq!(pop(&deque), None);
     assert_eq!(deque.steal(), Steal::Empty);
+}
+
+/// Steals as many as it gets.
+fn steal_some(deque: &Deque, room: usize, may_leave_together: impl Fn(usize) -> bool) -> Vec<usize> {
+    let mut items = vec![ptr::null_mut(); room];
+    match deque.steal_some(&mut items, |item| may_leave_together(item.addr())) {
+        Steal::Item(count) => items[..count].iter().map(|item| item.addr()).collect(),
+        Steal::Empty => vec![],
+        Steal::Retry => unreachable!("nobody else steals"),
+    }
+}
+
+#[test]
+fn a_thief_takes_half_of_the_items_the_oldest_first() {
+    let deque = Deque::new();
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |_| true), []);
+    fill(&deque, 1..=7);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |_| true), [1, 2, 3, 4]);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |_| true), [5, 6]);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |_| true), [7]);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |_| true), []);
+    assert_eq!(pop(&deque), None);
+    fill(&deque, 1..=200);
+    assert_eq!(steal_some(&deque, 3, |_| true), [1, 2, 3]);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |_| true), (4..=3 + CLAIM_MAX).collect::<Vec<_>>());
+    assert_eq!(deque.len(), 200 - 3 - CLAIM_MAX);
+}
+
+#[test]
+fn items_that_may_not_leave_together_leave_alone() {
+    let deque = Deque::new();
+    fill(&deque, 1..=12);
+    let even = |number: usize| number % 2 == 0;
+    assert_eq!(steal_some(&deque, CLAIM_MAX, even), [1]);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, even), [2]);
+    assert_eq!(steal_some(&deque, CLAIM_MAX, |number| number < 5), [3, 4]);
+    assert_eq!(pop(&deque), Some(item(12)));
+}
+
+/// The owner's half of what loom explores in all orders: what a thief has claimed and not taken yet is taken back.
+#[test]
+fn the_owner_takes_claimed_items_back() {
+    let deque = Deque::new();
+    fill(&deque, 1..=4);
+    let before = deque.word(Ordering::Relaxed);
+    let claimed = before.with_claim(3);
+    deque.word.store(claimed.0, Ordering::Relaxed);
+    assert_eq!(deque.len(), 4);
+    // The fourth is not claimed.
+    assert_eq!(pop(&deque), Some(item(4)));
+    assert!(deque.word(Ordering::Relaxed) == claimed);
+    assert_eq!(pop(&deque), Some(item(3)));
+    assert_eq!(deque.word(Ordering::Relaxed).claim(), 2);
+    // The thief comes too late.
+    let mut items = [ptr::null_mut(); 3];
+    assert_eq!(deque.take(claimed, &mut items, |_| true), Steal::Retry);
+    // Another one goes on with what is left of the claim.
+    assert_eq!(steal_some(&deque, 3, |_| true), [1, 2]);
+    assert_eq!(pop(&deque), None);
+    fill(&deque, 5..=5);
+    assert_eq!(deque.steal(), Steal::Item(item(5)));
+}
+
+#[test]
+fn indices_go_on_past_the_bits_that_the_word_has_for_them() {
+    for start in [(1 << 30) - 3, (1 << 40) - 3, (7 << 30) + (1 << 29) - 2] {
+        let deque = Deque::starting_at(start, None);
+        for number in 1..=20 {
+            fill(&deque, number..=number);
+            fill(&deque, number + 100..=number + 100);
+            assert_eq!(deque.len(), 2);
+            assert_eq!(deque.steal(), Steal::Item(item(number)));
+            assert_eq!(pop(&deque), Some(item(number + 100)));
+            assert_eq!(pop(&deque), None);
+            assert!(deque.is_empty());
+        }
+        fill(&deque, 1..=3 * FIRST_CAPACITY);
+        assert_eq!(steal_some(&deque, 2, |_| true), [1, 2]);
+        assert_eq!(deque.len(), 3 * FIRST_CAPACITY - 2);
+        assert_eq!(pop(&deque), Some(item(3 * FIRST_CAPACITY)));
+    }
 }
 
 #[test]
