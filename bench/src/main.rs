@@ -9,6 +9,7 @@
 //! summary   medians over the runs of a cell
 //! report    the table in the terminal, the JSON file, results/RESULTS.md
 //! resident  what the process has in memory
+//! native    rivals that are programs of their own, and how they are built
 //! workloads what is measured, a file each        rivals   on which systems, a file each
 //! ```
 
@@ -20,6 +21,7 @@ mod machine;
 mod measure;
 #[cfg(feature = "ramie")]
 mod memory;
+mod native;
 mod params;
 mod placement;
 mod plan;
@@ -37,6 +39,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     cell::CellArgs,
     machine::Machine,
+    native::Sources,
     plan::Plan,
     report::{Report, Section},
     runner::{Runner, Settings},
@@ -87,6 +90,10 @@ struct Options {
     /// Write bench/results/RESULTS.md.
     #[arg(long)]
     results: bool,
+    /// The folder with a rival's sources, for rivals that are not packages; may be given several times. The
+    /// environment variable RAMIE_BENCH_SOURCES names a folder that holds them all, by their projects' names.
+    #[arg(long = "source", value_name = "NAME=DIR")]
+    sources: Vec<String>,
     /// List the workloads and the systems, and measure nothing.
     #[arg(long)]
     list: bool,
@@ -100,6 +107,11 @@ impl Options {
     fn settings(&self) -> Result<Settings, String> {
         let Options { quick, retries, .. } = *self;
         Ok(Settings { runs: self.runs(), retries, quick, budget: self.budget()? })
+    }
+
+    fn sources(&self) -> Result<Sources, String> {
+        let all = std::env::var_os(native::VARIABLE).map(PathBuf::from);
+        Sources::new(&self.sources, all.as_deref())
     }
 
     fn budget(&self) -> Result<Duration, String> {
@@ -132,9 +144,16 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     if cfg!(debug_assertions) {
         eprintln!("ramie-bench: this is a debug build, its figures say nothing: use cargo run --release");
     }
-    let plan = Plan::new(&options.workloads, &options.rivals, &options.workers)?;
+    let mut plan = Plan::new(&options.workloads, &options.rivals, &options.workers)?;
+    let prepared = native::prepare(&plan.rivals(), &options.sources()?)?;
+    if let Some(absent) =
+        prepared.absent.iter().find(|absent| options.rivals.iter().any(|name| name == absent.name))
+    {
+        return Err(format!("{}: {}", absent.name, absent.reason));
+    }
+    prepared.absent.iter().for_each(|absent| plan.leave_out(absent.name));
     let runner = Runner::new(options.settings()?)?;
-    let mut report = Report::new(Machine::here(), options.runs(), options.quick);
+    let mut report = Report::new(Machine::here().with(prepared), options.runs(), options.quick);
     report.print_head();
     for part in plan.parts() {
         let section = Section::new(part, &runner.run(part));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub(crate) use self::section::Section;
-use crate::{machine::Machine, rivals, workloads};
+use crate::{machine::Machine, native, rivals, workloads};
 
 /// Everything that a run of the harness has measured.
 #[derive(Debug, Serialize)]
@@ -25,7 +25,8 @@ impl Report {
     /// A report without sections.
     pub(crate) fn new(machine: Machine, runs: usize, quick: bool) -> Report {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        Report { command: command(&arguments), machine, runs, quick, sections: Vec::new() }
+        let has_sources = std::env::var_os(native::VARIABLE).is_some();
+        Report { command: command(&arguments, has_sources), machine, runs, quick, sections: Vec::new() }
     }
 
     /// Prints where and how this is measured.
@@ -89,14 +90,24 @@ pub(crate) fn list() {
     }
 }
 
-/// The command that runs the harness with these arguments, but for where the JSON goes.
-fn command(arguments: &[String]) -> String {
-    let mut command = String::from("cargo run --release --manifest-path bench/Cargo.toml --");
+/// The command that runs the harness with these arguments, but for where the JSON goes, and where folders lie.
+fn command(arguments: &[String], has_sources: bool) -> String {
+    let mut command = if has_sources { format!("{}=DIR ", native::VARIABLE) } else { String::new() };
+    command += "cargo run --release --manifest-path bench/Cargo.toml --";
+    let without_folder =
+        |source: &str| source.split_once('=').map_or(source.into(), |(name, _)| format!("{name}=DIR"));
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => drop(arguments.next()),
             other if other.starts_with("--json=") => {}
+            "--source" => {
+                let source = arguments.next().map(|source| without_folder(source)).unwrap_or_default();
+                command += &format!(" --source {source}");
+            }
+            other if other.starts_with("--source=") => {
+                command += &format!(" --source {}", without_folder(&other["--source=".len()..]));
+            }
             other => command += &format!(" {other}"),
         }
     }

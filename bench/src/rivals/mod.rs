@@ -1,9 +1,10 @@
 //! The systems that are measured. Each file is one: its [`Rival`] lists the workloads that the system can
 //! express, with the function that measures each.
 //!
-//! To add a rival: write its file with a `RIVAL`, and add its name to the list below.
+//! To add a rival: write its file with a `RIVAL`, and add its name to the list below. A rival that is a
+//! program of its own has a `NATIVE` besides, in the list of those, and its program in `bench/native/`.
 
-use crate::{cell::Measured, params::Params, workloads::Workload};
+use crate::{cell::Measured, native::Native, params::Params, workloads::Workload};
 
 /// A system to measure.
 #[derive(Debug)]
@@ -80,8 +81,31 @@ rivals! {
     bumpalo,
     tokio,
     bevy_tasks,
+    onetbb,
+    openmp,
+    boost_fiber,
+    enkits,
+    marl,
+    fibertaskinglib,
+    taskflow,
     #[cfg(feature = "ramie")]
     ramie,
+}
+
+/// Those of them that are programs of their own.
+pub(crate) static NATIVE: &[&Native] = &[
+    &onetbb::NATIVE,
+    &openmp::NATIVE,
+    &boost_fiber::NATIVE,
+    &enkits::NATIVE,
+    &marl::NATIVE,
+    &fibertaskinglib::NATIVE,
+    &taskflow::NATIVE,
+];
+
+/// The program of the rival called `name`, if it is one of its own.
+pub(crate) fn native(name: &str) -> Option<&'static Native> {
+    NATIVE.iter().copied().find(|native| native.name == name)
 }
 
 /// The system called `name`.
