@@ -3,6 +3,7 @@
 //! ```text
 //! main      command line
 //! plan      which cells to measure: workload x system x workers
+//! schedule  how the time is divided among the cells
 //! runner    one process a cell, systems interleaved, hangs and crashes as results
 //! cell      the other side of that: measures one cell in this process and prints a line of JSON
 //! disturbance  what else the machine was busy with
@@ -27,6 +28,7 @@ mod report;
 mod resident;
 mod rivals;
 mod runner;
+mod schedule;
 mod summary;
 mod workloads;
 
@@ -40,6 +42,7 @@ use crate::{
     plan::Plan,
     report::{Report, Section},
     runner::{Runner, Settings},
+    schedule::Limits,
 };
 
 /// Measures ramie against its rivals: every figure in a process of its own, the systems interleaved.
@@ -69,7 +72,10 @@ struct Options {
     /// The worker counts, separated by commas.
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1,2")]
     workers: Vec<usize>,
-    /// Runs of each cell, each a process [default: 7, quick: 3].
+    /// What all of it may take, in minutes: rounds and runs are as many as there is time for [default: 60, quick: 5].
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
+    /// Runs of each cell, each a process [default: 3 to 7, quick: 1 to 3, as there is time].
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
     /// Fewer runs and fewer repetitions within each; the sizes of the problems stay the same.
@@ -78,7 +84,7 @@ struct Options {
     /// Repetitions of a run that other processes have disturbed.
     #[arg(long, value_name = "N", default_value_t = 2)]
     retries: usize,
-    /// Seconds after which a cell counts as hanging [default: 30, quick: 10].
+    /// Seconds after which a cell counts as hanging [default: 20, quick: 5].
     #[arg(long, value_name = "SECONDS")]
     budget: Option<f64>,
     /// Write everything that was measured into this file.
@@ -93,21 +99,29 @@ struct Options {
 }
 
 impl Options {
-    fn runs(&self) -> usize {
-        self.runs.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
+    fn runs(&self) -> Limits {
+        match (self.runs, self.quick) {
+            (Some(runs), _) => Limits { least: runs.max(1), most: runs.max(1) },
+            (None, true) => Limits { least: 1, most: 3 },
+            (None, false) => Limits { least: 3, most: 7 },
+        }
     }
 
     fn settings(&self) -> Result<Settings, String> {
         let Options { quick, retries, .. } = *self;
-        Ok(Settings { runs: self.runs(), retries, quick, budget: self.budget()? })
+        let seconds = |full: f64, short: f64| if quick { short } else { full };
+        let budget = positive("--budget", self.budget.unwrap_or(seconds(20.0, 5.0)))?;
+        let minutes = self.minutes.unwrap_or(seconds(60.0, 5.0));
+        let time = positive("--minutes", minutes * 60.0)?;
+        Ok(Settings { runs: self.runs(), retries, quick, budget, time })
     }
+}
 
-    fn budget(&self) -> Result<Duration, String> {
-        let seconds = self.budget.unwrap_or(if self.quick { 10.0 } else { 30.0 });
-        match Duration::try_from_secs_f64(seconds) {
-            Ok(budget) if !budget.is_zero() => Ok(budget),
-            _ => Err(format!("--budget {seconds}: give a positive number of seconds")),
-        }
+/// So many seconds; `option` is what asked for them.
+fn positive(option: &str, seconds: f64) -> Result<Duration, String> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(format!("{option}: give a positive number")),
     }
 }
 
@@ -133,14 +147,16 @@ fn run(options: &Options) -> Result<ExitCode, String> {
         eprintln!("ramie-bench: this is a debug build, its figures say nothing: use cargo run --release");
     }
     let plan = Plan::new(&options.workloads, &options.rivals, &options.workers)?;
-    let runner = Runner::new(options.settings()?)?;
-    let mut report = Report::new(Machine::here(), options.runs(), options.quick);
-    report.print_head();
-    for part in plan.parts() {
-        let section = Section::new(part, &runner.run(part));
+    let settings = options.settings()?;
+    let mut report = Report::new(Machine::here(), &settings);
+    report.print_head(&schedule::estimate(settings.time, &settings.wishes(plan.parts()), settings.runs));
+    let mut runner = Runner::new(settings)?;
+    for (index, part) in plan.parts().iter().enumerate() {
+        let section = Section::new(part, &runner.run(&plan.parts()[index..]));
         section.print();
-        report.add(section);
+        report.add(section, runner.elapsed());
     }
+    report.print_end();
     if let Some(path) = &options.json {
         report.write_json(path)?;
     }

@@ -63,7 +63,7 @@ fn round_robin<S: corosensei::stack::Stack + 'static>(params: &Params, stacks: i
             })
         })
         .collect();
-    ns_per_op(params, switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
+    ns_per_op(&params.share(2), switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
         for _ in 0..switch_many::TURNS {
             for coroutine in &mut coroutines {
                 black_box(coroutine.resume(()));

@@ -42,6 +42,7 @@ pub(crate) type TriangularForm<'a> = (&'a str, &'a dyn Fn(usize));
 /// Times all forms. Call it where the system wants its loops to run: inside the pool.
 pub(crate) fn measure(params: &Params, saxpy: &[SaxpyForm<'_>], triangular: &[TriangularForm<'_>]) -> Measured {
     let mut measured = Measured::default();
+    let params = &params.share(SAXPY.len() * saxpy.len() + triangular.len());
     for (metric, length) in SAXPY {
         let figures = saxpy.iter().map(|(name, form)| (name.to_string(), saxpy_us(params, length, form)));
         measured = measured.with_best(metric, figures.collect());
