@@ -11,11 +11,13 @@ use crate::{
     params::Params,
     placement::pin_to_nth_cpu,
     workloads::{
-        chain, flat_spawn,
+        chain, flat_spawn, frame,
         frame_beside_low::{self, BARRIERS, JOBS},
         idle,
         latency::{self, Piece, Probe},
-        outside, par_for, sand, start_stop, tree,
+        outside, par_for, sand, start_stop,
+        thief_latency::{self, Meeting},
+        tree, wake_storm,
     },
 };
 
@@ -32,7 +34,10 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
@@ -161,6 +166,44 @@ fn latency(params: &Params) -> Measured {
     }
     let workers = params.workers;
     latency::measure(params, TwoPools { compute: pool(workers), async_compute: pool(workers) })
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    wake_storm::measure(params, |drops| {
+        drops.for_each(|drop| pool.spawn(async move { drop.run() }).detach());
+    })
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    async fn spawner(meeting: &'static Meeting, pool: &TaskPool) {
+        meeting.begin();
+        let work = pool.spawn(async { meeting.start() });
+        meeting.work();
+        work.await;
+        meeting.end();
+    }
+    let pool = leaked_pool(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| pool.spawn(async { meeting.occupy() }).detach(),
+            spawner: Some(&|meeting| pool.spawn(spawner(meeting, pool)).detach()),
+            joiner: None,
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                pool.scope(|scope| {
+                    (0..frame::JOBS).for_each(|_| scope.spawn(async move { job.run() }));
+                });
+            }
+        })
+    })
 }
 
 /// Two pools as above, each with a thread pinned to each CPU.

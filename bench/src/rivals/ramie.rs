@@ -17,11 +17,13 @@ use crate::{
     measure::{medians, time_ns},
     params::Params,
     workloads::{
-        chain, fanout, fib, flat_batch, flat_spawn,
+        chain, fanout, fib, flat_batch, flat_spawn, frame,
         frame_beside_low::{self, BARRIERS, JOBS},
         idle,
         latency::{self, Piece, Probe, Urgency},
-        memory_fibers, memory_frames, memory_jobs, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
+        memory_fibers, memory_frames, memory_jobs, never_waits, outside, par_for, sand, start_stop, switch, switch_many,
+        thief_latency::{self, Meeting},
+        tree, wake_storm,
     },
 };
 
@@ -45,7 +47,10 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&memory_fibers::WORKLOAD, memory_fibers),
         (&memory_frames::WORKLOAD, memory_frames),
@@ -296,6 +301,52 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, Ramie(system(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let system = system(params.workers);
+    wake_storm::measure(params, |drops| drops.for_each(|drop| system.job().detach(move || drop.run())))
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    fn descend(meeting: &Meeting, depth: u32) {
+        match depth {
+            0 => meeting.work(),
+            _ => _ = ramie::join(|| descend(meeting, depth - 1), || meeting.start()),
+        }
+    }
+    let spawner = |meeting: &'static Meeting| {
+        meeting.begin();
+        ramie::scope(|scope| {
+            let _ = scope.spawn(|| meeting.start());
+            meeting.work();
+        });
+        meeting.end();
+    };
+    let joiner = |meeting: &'static Meeting| {
+        meeting.begin();
+        descend(meeting, thief_latency::DEPTH);
+        meeting.end();
+    };
+    let system = system(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| system.job().detach(move || meeting.occupy()),
+            spawner: Some(&|meeting| system.job().detach(move || spawner(meeting))),
+            joiner: Some(&|meeting| system.job().detach(move || joiner(meeting))),
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                ramie::scope(|scope| (0..frame::JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
+            }
+        })
+    })
 }
 
 /// Frames are High, the background loops Low; a loop lets frames go first after each piece. A loop stays on the worker

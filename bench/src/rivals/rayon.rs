@@ -16,9 +16,11 @@ use crate::{
     cell::Measured,
     params::Params,
     workloads::{
-        chain, fib, flat_batch, flat_spawn, idle,
+        chain, fib, flat_batch, flat_spawn, frame, idle,
         latency::{self, Piece, Probe},
-        never_waits, outside, par_for, sand, start_stop, tree,
+        never_waits, outside, par_for, sand, start_stop,
+        thief_latency::{self, Meeting},
+        tree, wake_storm,
     },
 };
 
@@ -38,7 +40,10 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -187,6 +192,52 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, OnePool(pool(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    wake_storm::measure(params, |drops| drops.for_each(|drop| pool.spawn(move || drop.run())))
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    fn descend(meeting: &Meeting, depth: u32) {
+        match depth {
+            0 => meeting.work(),
+            _ => _ = rayon::join(|| descend(meeting, depth - 1), || meeting.start()),
+        }
+    }
+    let spawner = |meeting: &'static Meeting| {
+        meeting.begin();
+        rayon::scope(|scope| {
+            scope.spawn(|_| meeting.start());
+            meeting.work();
+        });
+        meeting.end();
+    };
+    let joiner = |meeting: &'static Meeting| {
+        meeting.begin();
+        descend(meeting, thief_latency::DEPTH);
+        meeting.end();
+    };
+    let pool = pool(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| pool.spawn(move || meeting.occupy()),
+            spawner: Some(&|meeting| pool.spawn(move || spawner(meeting))),
+            joiner: Some(&|meeting| pool.spawn(move || joiner(meeting))),
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    pool(params.workers).install(|| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                rayon::scope(|scope| (0..frame::JOBS).for_each(|_| scope.spawn(move |_| job.run())));
+            }
+        })
+    })
 }
 
 /// Dropping a pool of rayon does not wait for its threads: the exit handlers tell when they end.

@@ -7,7 +7,7 @@ use crate::{
     cell::Measured,
     params::Params,
     workloads::{
-        fib, flat_batch, flat_spawn,
+        fib, flat_batch, flat_spawn, frame,
         memory_jobs::{self, Store},
         never_waits, par_for, sand},
 };
@@ -26,6 +26,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&never_waits::WORKLOAD, never_waits),
         (&par_for::WORKLOAD, par_for),
         (&sand::WORKLOAD, sand),
+        (&frame::WORKLOAD, frame),
     ],
 };
 
@@ -92,4 +93,9 @@ fn par_for(params: &Params) -> Measured {
 
 fn sand(params: &Params) -> Measured {
     sand::measure_serial(params)
+}
+
+/// What the machine adds to the ideal by itself.
+fn frame(params: &Params) -> Measured {
+    frame::measure(params, |job| (0..frame::BARRIERS * frame::JOBS).for_each(|_| job.run()))
 }

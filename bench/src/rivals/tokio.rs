@@ -21,9 +21,13 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        chain, fanout, flat_spawn, idle,
+        chain, fanout, flat_spawn,
+        frame::{self, Frames},
+        idle,
         latency::{self, Piece, Probe},
-        memory_fibers, never_waits, outside, start_stop, switch, switch_many, tree,
+        memory_fibers, never_waits, outside, start_stop, switch, switch_many,
+        thief_latency::{self, Meeting},
+        tree, wake_storm,
     },
 };
 
@@ -42,7 +46,10 @@ pub(crate) static RIVAL: Rival = Rival {
         (&chain::WORKLOAD, chain),
         (&tree::WORKLOAD, tree),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&memory_fibers::WORKLOAD, memory_fibers),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
@@ -260,6 +267,51 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, OneRuntime(runtime(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    wake_storm::measure(params, |drops| {
+        drops.for_each(|drop| _ = runtime.spawn(async move { drop.run() }));
+    })
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    async fn spawner(meeting: &'static Meeting) {
+        meeting.begin();
+        let work = tokio::spawn(async { meeting.start() });
+        meeting.work();
+        work.await.expect("the task does not panic");
+        meeting.end();
+    }
+    let runtime = runtime(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| _ = runtime.spawn(async { meeting.occupy() }),
+            spawner: Some(&|meeting| _ = runtime.spawn(spawner(meeting))),
+            joiner: None,
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    let params = *params;
+    in_task(&runtime(params.workers), async move {
+        let mut frames = Frames::new(&params);
+        while frames.begin() {
+            for _ in 0..frame::BARRIERS {
+                let job = frames.job();
+                let tasks: Vec<_> =
+                    (0..frame::JOBS).map(|_| tokio::spawn(async move { job.run() })).collect();
+                for task in tasks {
+                    task.await.expect("the task does not panic");
+                }
+            }
+            frames.end();
+        }
+        frames.measured()
+    })
 }
 
 /// Dropping a runtime waits for its threads.

@@ -64,6 +64,11 @@ pub(crate) struct FrameJob {
 }
 
 impl FrameJob {
+    /// A job that has found out how fast this machine is.
+    pub(crate) fn calibrate() -> FrameJob {
+        FrameJob { busy: Busy::calibrate() }
+    }
+
     /// The job's whole body.
     pub(crate) fn run(self) {
         self.busy.work(JOB_WORK);
