@@ -3,6 +3,7 @@
 //! ```text
 //! main      command line
 //! plan      which cells to measure: workload x system x workers
+//! schedule  how the time is divided among the cells
 //! runner    one process a cell, systems interleaved, hangs and crashes as results
 //! cell      the other side of that: measures one cell in this process and prints a line of JSON
 //! disturbance  what else the machine was busy with
@@ -29,6 +30,7 @@ mod report;
 mod resident;
 mod rivals;
 mod runner;
+mod schedule;
 mod summary;
 mod workloads;
 
@@ -43,6 +45,7 @@ use crate::{
     plan::Plan,
     report::{Report, Section},
     runner::{Runner, Settings},
+    schedule::Limits,
 };
 
 /// Measures ramie against its rivals: every figure in a process of its own, the systems interleaved.
@@ -72,7 +75,10 @@ struct Options {
     /// The worker counts, separated by commas.
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1,2")]
     workers: Vec<usize>,
-    /// Runs of each cell, each a process [default: 7, quick: 3].
+    /// What all of it may take, in minutes: rounds and runs are as many as there is time for [default: 60, quick: 5].
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
+    /// Runs of each cell, each a process [default: 3 to 7, quick: 1 to 3, as there is time].
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
     /// Fewer runs and fewer repetitions within each; the sizes of the problems stay the same.
@@ -81,7 +87,7 @@ struct Options {
     /// Repetitions of a run that other processes have disturbed.
     #[arg(long, value_name = "N", default_value_t = 2)]
     retries: usize,
-    /// Seconds after which a cell counts as hanging [default: 30, quick: 10].
+    /// Seconds after which a cell counts as hanging [default: 20, quick: 5].
     #[arg(long, value_name = "SECONDS")]
     budget: Option<f64>,
     /// Write everything that was measured into this file.
@@ -100,26 +106,34 @@ struct Options {
 }
 
 impl Options {
-    fn runs(&self) -> usize {
-        self.runs.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
+    fn runs(&self) -> Limits {
+        match (self.runs, self.quick) {
+            (Some(runs), _) => Limits { least: runs.max(1), most: runs.max(1) },
+            (None, true) => Limits { least: 1, most: 3 },
+            (None, false) => Limits { least: 3, most: 7 },
+        }
     }
 
     fn settings(&self) -> Result<Settings, String> {
         let Options { quick, retries, .. } = *self;
-        Ok(Settings { runs: self.runs(), retries, quick, budget: self.budget()? })
+        let seconds = |full: f64, short: f64| if quick { short } else { full };
+        let budget = positive("--budget", self.budget.unwrap_or(seconds(20.0, 5.0)))?;
+        let minutes = self.minutes.unwrap_or(seconds(60.0, 5.0));
+        let time = positive("--minutes", minutes * 60.0)?;
+        Ok(Settings { runs: self.runs(), retries, quick, budget, time })
     }
 
     fn sources(&self) -> Result<Sources, String> {
         let all = std::env::var_os(native::VARIABLE).map(PathBuf::from);
         Sources::new(&self.sources, all.as_deref())
     }
+}
 
-    fn budget(&self) -> Result<Duration, String> {
-        let seconds = self.budget.unwrap_or(if self.quick { 10.0 } else { 30.0 });
-        match Duration::try_from_secs_f64(seconds) {
-            Ok(budget) if !budget.is_zero() => Ok(budget),
-            _ => Err(format!("--budget {seconds}: give a positive number of seconds")),
-        }
+/// So many seconds; `option` is what asked for them.
+fn positive(option: &str, seconds: f64) -> Result<Duration, String> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(format!("{option}: give a positive number")),
     }
 }
 
@@ -145,21 +159,17 @@ fn run(options: &Options) -> Result<ExitCode, String> {
         eprintln!("ramie-bench: this is a debug build, its figures say nothing: use cargo run --release");
     }
     let mut plan = Plan::new(&options.workloads, &options.rivals, &options.workers)?;
-    let prepared = native::prepare(&plan.rivals(), &options.sources()?)?;
-    if let Some(absent) =
-        prepared.absent.iter().find(|absent| options.rivals.iter().any(|name| name == absent.name))
-    {
-        return Err(format!("{}: {}", absent.name, absent.reason));
-    }
-    prepared.absent.iter().for_each(|absent| plan.leave_out(absent.name));
-    let runner = Runner::new(options.settings()?)?;
-    let mut report = Report::new(Machine::here().with(prepared), options.runs(), options.quick);
-    report.print_head();
-    for part in plan.parts() {
-        let section = Section::new(part, &runner.run(part));
+    let prepared = native::prepare(&mut plan, &options.rivals, &options.sources()?)?;
+    let settings = options.settings()?;
+    let mut report = Report::new(Machine::here().with(prepared), &settings);
+    report.print_head(&schedule::estimate(settings.time, &settings.wishes(plan.parts()), settings.runs));
+    let mut runner = Runner::new(settings)?;
+    for (index, part) in plan.parts().iter().enumerate() {
+        let section = Section::new(part, &runner.run(&plan.parts()[index..]));
         section.print();
-        report.add(section);
+        report.add(section, runner.elapsed());
     }
+    report.print_end();
     if let Some(path) = &options.json {
         report.write_json(path)?;
     }

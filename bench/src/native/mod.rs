@@ -24,6 +24,7 @@ use serde::Deserialize;
 pub(crate) use self::sources::{Sources, VARIABLE};
 use crate::{
     cell::Measured,
+    plan::Plan,
     rivals::{self, Rival},
 };
 
@@ -107,13 +108,14 @@ struct About {
     workloads: Vec<String>,
 }
 
-/// Builds the programs of those of `wanted` that are programs of their own.
+/// Builds the programs that `plan` needs, and leaves out of it the rivals that are absent.
 ///
 /// # Errors
-/// If a program does not know the workloads that its rival's list names.
-pub(crate) fn prepare(wanted: &[&'static Rival], sources: &Sources) -> Result<Prepared, String> {
+/// If an absent rival is among those that were `named`, or if a program does not know the workloads that its rival's
+/// list names.
+pub(crate) fn prepare(plan: &mut Plan, named: &[String], sources: &Sources) -> Result<Prepared, String> {
     let mut prepared = Prepared::default();
-    for rival in wanted {
+    for rival in plan.rivals() {
         let Some(native) = rivals::native(rival.name) else { continue };
         match native.prepare(sources) {
             Ok(about) => {
@@ -124,7 +126,13 @@ pub(crate) fn prepare(wanted: &[&'static Rival], sources: &Sources) -> Result<Pr
                     prepared.compiler = build::compiler_version();
                 }
             }
-            Err(reason) => prepared.absent.push(Absent { name: rival.name, reason }),
+            Err(reason) if named.iter().any(|name| name == rival.name) => {
+                return Err(format!("{}: {reason}", rival.name));
+            }
+            Err(reason) => {
+                plan.leave_out(rival.name);
+                prepared.absent.push(Absent { name: rival.name, reason });
+            }
         }
     }
     Ok(prepared)

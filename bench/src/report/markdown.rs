@@ -12,6 +12,7 @@ pub(super) fn page(report: &Report) -> String {
         page += &format!("- {label}: {text}\n");
     }
     page += &format!("- figures: {}\n", report.figures_are());
+    page += &format!("- runs: {}\n", report.runs_were());
     page += "\n## Medians\n\n";
     page += &overview(report).to_markdown();
     page += "\n`-`: the system cannot express the workload.\n";

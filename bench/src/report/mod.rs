@@ -4,50 +4,103 @@ mod grid;
 mod markdown;
 mod section;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 
 pub(crate) use self::section::Section;
-use crate::{machine::Machine, native, rivals, workloads};
+use crate::{machine::Machine, native, rivals, runner::Settings, schedule::Estimate, workloads};
 
 /// Everything that a run of the harness has measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     command: String,
     machine: Machine,
-    runs: usize,
     quick: bool,
+    /// What all of it was allowed to take.
+    minutes_allowed: f64,
+    /// What it took.
+    minutes_taken: f64,
+    /// The time after which a run counted as hanging.
+    budget_s: f64,
+    /// How many cells were run how often.
+    cells_by_runs: BTreeMap<usize, usize>,
     sections: Vec<Section>,
 }
 
 impl Report {
     /// A report without sections.
-    pub(crate) fn new(machine: Machine, runs: usize, quick: bool) -> Report {
+    pub(crate) fn new(machine: Machine, settings: &Settings) -> Report {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let has_sources = std::env::var_os(native::VARIABLE).is_some();
-        Report { command: command(&arguments, has_sources), machine, runs, quick, sections: Vec::new() }
+        Report {
+            command: command(&arguments, has_sources),
+            machine,
+            quick: settings.quick,
+            minutes_allowed: minutes(settings.time),
+            minutes_taken: 0.0,
+            budget_s: settings.budget.as_secs_f64(),
+            cells_by_runs: BTreeMap::new(),
+            sections: Vec::new(),
+        }
     }
 
-    /// Prints where and how this is measured.
-    pub(crate) fn print_head(&self) {
+    /// Prints where and how this is measured, and what it will take.
+    pub(crate) fn print_head(&self, estimate: &Estimate) {
         for (label, text) in self.machine.lines() {
             println!("{label:<10}{text}");
         }
         println!("{:<10}{}", "figures", self.figures_are());
+        let Estimate { cells, runs, usual, most } = *estimate;
+        let each = most.as_secs_f64() / (cells * runs).max(1) as f64;
+        println!(
+            "{:<10}{cells} cells, {runs} runs of most, {each:.2} s a run at the most: {:.1} to {:.1} minutes of {:.1}",
+            "plan",
+            minutes(usual),
+            minutes(most),
+            self.minutes_allowed
+        );
+    }
+
+    /// Prints what it has taken.
+    pub(crate) fn print_end(&self) {
+        println!("\n{}", self.runs_were());
     }
 
     /// What the figures are, in a sentence.
     fn figures_are(&self) -> String {
         let quick = if self.quick { "quick; " } else { "" };
-        let runs = self.runs;
         format!(
-            "{quick}median, smallest and largest of {runs} runs, each a process; less is better, unless said otherwise"
+            "{quick}median, smallest and largest of the runs, each a process; less is better, unless said otherwise"
         )
     }
 
-    /// Adds a workload's results.
-    pub(crate) fn add(&mut self, section: Section) {
+    /// How often the cells were run, in a sentence.
+    fn runs_were(&self) -> String {
+        let cells: usize = self.cells_by_runs.values().sum();
+        let mut by_runs: Vec<String> = Vec::new();
+        for (runs, count) in self.cells_by_runs.iter().rev() {
+            by_runs.push(format!("{count} with {runs} run{}", if *runs == 1 { "" } else { "s" }));
+        }
+        format!(
+            "{cells} cells, {}; {:.1} minutes of {:.1}; killed after {:.0} s",
+            by_runs.join(", "),
+            self.minutes_taken,
+            self.minutes_allowed,
+            self.budget_s
+        )
+    }
+
+    /// Adds a workload's results, after all of it has taken so long.
+    pub(crate) fn add(&mut self, section: Section, taken: Duration) {
+        for runs in section.runs_of_cells() {
+            *self.cells_by_runs.entry(runs).or_default() += 1;
+        }
+        self.minutes_taken = minutes(taken);
         self.sections.push(section);
     }
 
@@ -88,6 +141,10 @@ pub(crate) fn list() {
         let version = rival.version().map(|version| format!(" {version}")).unwrap_or_default();
         println!("  {:<16} {}{}", rival.name, rival.about, version);
     }
+}
+
+fn minutes(time: Duration) -> f64 {
+    time.as_secs_f64() / 60.0
 }
 
 /// The command that runs the harness with these arguments, but for where the JSON goes, and where folders lie.

@@ -30,6 +30,9 @@ pub(crate) struct Section {
     /// The share of the machine, in per cent, that other processes used during the most disturbed run, where
     /// that is known.
     pub(super) disturbance_percent: Option<f64>,
+    /// How often each of its cells was run.
+    #[serde(skip)]
+    runs_of_cells: Vec<usize>,
     /// Its metrics.
     pub(super) metrics: Vec<MetricSection>,
 }
@@ -79,8 +82,14 @@ impl Section {
             systems: part.rivals.iter().map(|rival| rival.name).collect(),
             workers: part.workers.clone(),
             disturbance_percent: runs.iter().flat_map(|runs| &runs.disturbances).copied().reduce(f64::max),
-            metrics: workload.metrics.iter().map(metric_section).collect(),
+            runs_of_cells: runs.iter().map(|runs| runs.outcomes.len()).collect(),
+            metrics: workload.metrics.iter().map(metric_section).filter(MetricSection::is_measured).collect(),
         }
+    }
+
+    /// How often each cell was run.
+    pub(super) fn runs_of_cells(&self) -> impl Iterator<Item = usize> {
+        self.runs_of_cells.iter().copied()
     }
 
     /// Prints the tables.
@@ -187,6 +196,11 @@ impl Section {
 }
 
 impl MetricSection {
+    /// Whether any system has it.
+    fn is_measured(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
     fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.system == system && entry.workers == workers)
     }

@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bevy_tasks::{ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on};
+use bevy_tasks::{
+    ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on, futures_lite::future::yield_now,
+};
 
 use super::{Kind, Rival};
 use crate::{
@@ -11,11 +13,13 @@ use crate::{
     params::Params,
     placement::pin_to_nth_cpu,
     workloads::{
-        chain, flat_spawn,
+        batches, chain, flat_spawn, frame,
         frame_beside_low::{self, BARRIERS, JOBS},
-        idle,
+        idle, imbalanced,
         latency::{self, Piece, Probe},
-        outside, par_for, sand, start_stop, tree,
+        npb, outside, par_for, par_for_sizes, sand, start_stop,
+        thief_latency::{self, Meeting},
+        transforms, tree, wake_storm, yields,
     },
 };
 
@@ -27,12 +31,21 @@ pub(crate) static RIVAL: Rival = Rival {
     workers_max: None,
     cells: &[
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&yields::WORKLOAD, yields),
         (&chain::WORKLOAD, chain),
         (&tree::WORKLOAD, tree),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
+        (&transforms::WORKLOAD, transforms),
         (&par_for::WORKLOAD, par_for),
+        (&par_for_sizes::WORKLOAD, par_for_sizes),
+        (&npb::WORKLOAD, npb),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
@@ -97,10 +110,6 @@ fn tree(params: &Params) -> Measured {
 
 fn par_for(params: &Params) -> Measured {
     in_task(params, |params, pool| {
-        let workers = params.workers;
-        let chunks = |a, x: &[f32], mut y: &mut [f32], size: usize| {
-            y.par_chunk_map_mut(pool, size, |index, y| par_for::saxpy(a, &x[index * size..][..y.len()], y));
-        };
         let batches = |n: usize, size: usize| {
             pool.scope(|scope| {
                 for begin in (0..n).step_by(size) {
@@ -108,33 +117,120 @@ fn par_for(params: &Params) -> Measured {
                 }
             });
         };
-        par_for::measure(
-            params,
-            &[
-                ("par_chunk_map_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
-                ("par_chunk_map_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
-                ("par_chunk_map_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
-            ],
-            &[
-                ("scope, batches of 16", &|n| batches(n, 16)),
-                ("scope, batches of n/(8 workers)", &|n| batches(n, n.div_ceil(8 * workers))),
-            ],
-        )
+        with_saxpy_forms(params.workers, pool, |saxpy| {
+            par_for::measure(
+                params,
+                saxpy,
+                &[
+                    ("scope, batches of 16", &|n| batches(n, 16)),
+                    ("scope, batches of n/(8 workers)", &|n| batches(n, n.div_ceil(8 * params.workers))),
+                ],
+            )
+        })
     })
 }
 
-fn sand(params: &Params) -> Measured {
-    struct Bevy(&'static TaskPool);
-    impl sand::Loops for Bevy {
-        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
-            items.par_chunk_map(self.0, size, body);
-        }
+fn par_for_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let chunks = |mut values: &mut [f32], size: usize| {
+            values.par_chunk_map_mut(pool, size, |_, chunk| chunk.iter_mut().for_each(par_for_sizes::heavy));
+        };
+        with_saxpy_forms(params.workers, pool, |saxpy| {
+            par_for_sizes::measure(
+                params,
+                saxpy,
+                &[
+                    ("par_chunk_map_mut 1", &|values| chunks(values, 1)),
+                    ("par_chunk_map_mut n/(4 workers)", &|values| {
+                        let size = values.len().div_ceil(4 * params.workers);
+                        chunks(values, size);
+                    }),
+                ],
+            )
+        })
+    })
+}
 
-        fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
-            items.par_chunk_map_mut(self.0, size, body);
+/// Hands over the forms of the saxpy loop.
+fn with_saxpy_forms<R>(
+    workers: usize,
+    pool: &TaskPool,
+    measure: impl FnOnce(&[par_for::SaxpyForm<'_>]) -> R,
+) -> R {
+    let chunks = |a, x: &[f32], mut y: &mut [f32], size: usize| {
+        y.par_chunk_map_mut(pool, size, |index, y| par_for::saxpy(a, &x[index * size..][..y.len()], y));
+    };
+    measure(&[
+        ("par_chunk_map_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
+        ("par_chunk_map_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+        ("par_chunk_map_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+    ])
+}
+
+/// Its loops over chunks.
+struct Loops(&'static TaskPool);
+
+impl sand::Loops for Loops {
+    fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+        items.par_chunk_map(self.0, size, body);
+    }
+
+    fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+        items.par_chunk_map_mut(self.0, size, body);
+    }
+}
+
+fn sand(params: &Params) -> Measured {
+    in_task(params, |params, pool| sand::measure(params, &Loops(pool)))
+}
+
+fn npb(params: &Params) -> Measured {
+    in_task(params, |params, pool| npb::measure(params, &Loops(pool)))
+}
+
+fn batches(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let batch = |jobs| {
+            pool.scope(|scope| {
+                (0..jobs).for_each(|index| scope.spawn(async move { flat_spawn::empty(index) }));
+            });
+        };
+        batches::measure(params, &[("scope", &|jobs, batches| (0..batches).for_each(|_| batch(jobs)))])
+    })
+}
+
+fn imbalanced(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let scope = |jobs: &'static imbalanced::Jobs| {
+            pool.scope(|scope| {
+                (0..imbalanced::JOBS).for_each(|index| scope.spawn(async move { jobs.run(index) }));
+            });
+        };
+        imbalanced::measure(params, &[("scope", &scope)])
+    })
+}
+
+fn transforms(params: &Params) -> Measured {
+    fn visit<'scope, 'env>(scope: &'scope Scope<'scope, 'env, ()>, node: transforms::Node<'scope>) {
+        node.visit(|child| scope.spawn(async move { visit(scope, child) }));
+    }
+    in_task(params, |params, pool| {
+        transforms::measure(params, |root| drop(pool.scope(|scope| visit(scope, root))))
+    })
+}
+
+/// Two tasks that yield to each other.
+fn yields(params: &Params) -> Measured {
+    async fn take_turns() {
+        for _ in 0..yields::TURNS {
+            yield_now().await;
         }
     }
-    in_task(params, |params, pool| sand::measure(params, &Bevy(pool)))
+    let pool = pool(params.workers);
+    yields::measure(params, || {
+        let tasks = [pool.spawn(take_turns()), pool.spawn(take_turns())];
+        tasks.into_iter().for_each(block_on);
+    })
 }
 
 fn outside(params: &Params) -> Measured {
@@ -161,6 +257,44 @@ fn latency(params: &Params) -> Measured {
     }
     let workers = params.workers;
     latency::measure(params, TwoPools { compute: pool(workers), async_compute: pool(workers) })
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    wake_storm::measure(params, |drops| {
+        drops.for_each(|drop| pool.spawn(async move { drop.run() }).detach());
+    })
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    async fn spawner(meeting: &'static Meeting, pool: &TaskPool) {
+        meeting.begin();
+        let work = pool.spawn(async { meeting.start() });
+        meeting.work();
+        work.await;
+        meeting.end();
+    }
+    let pool = leaked_pool(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| pool.spawn(async { meeting.occupy() }).detach(),
+            spawner: Some(&|meeting| pool.spawn(spawner(meeting, pool)).detach()),
+            joiner: None,
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                pool.scope(|scope| {
+                    (0..frame::JOBS).for_each(|_| scope.spawn(async move { job.run() }));
+                });
+            }
+        })
+    })
 }
 
 /// Two pools as above, each with a thread pinned to each CPU.

@@ -10,7 +10,7 @@ use crate::{
     coloured::ColouredStack,
     measure::{ns_per_op, time_ns},
     params::Params,
-    workloads::{fanout, memory_fibers, switch, switch_many},
+    workloads::{fanout, memory_fibers, switch, switch_many, yields},
 };
 
 pub(crate) static RIVAL: Rival = Rival {
@@ -22,6 +22,7 @@ pub(crate) static RIVAL: Rival = Rival {
     cells: &[
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
+        (&yields::WORKLOAD, yields),
         (&fanout::WORKLOAD, fanout),
         (&memory_fibers::WORKLOAD, memory_fibers),
     ],
@@ -39,6 +40,22 @@ fn switch(params: &Params) -> Measured {
     switch::measure(params, || {
         for _ in 0..switch::PASSES {
             black_box(coroutine.resume(()));
+        }
+    })
+}
+
+fn yields(params: &Params) -> Measured {
+    let new = |_| {
+        Coroutine::new(|yielder: &Yielder<(), ()>, ()| {
+            loop {
+                yielder.suspend(());
+            }
+        })
+    };
+    let mut coroutines: [Coroutine<(), (), ()>; 2] = [0, 1].map(new);
+    yields::measure(params, || {
+        for _ in 0..yields::TURNS {
+            coroutines.iter_mut().for_each(|coroutine| _ = black_box(coroutine.resume(())));
         }
     })
 }
@@ -63,7 +80,7 @@ fn round_robin<S: corosensei::stack::Stack + 'static>(params: &Params, stacks: i
             })
         })
         .collect();
-    ns_per_op(params, switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
+    ns_per_op(&params.share(2), switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
         for _ in 0..switch_many::TURNS {
             for coroutine in &mut coroutines {
                 black_box(coroutine.resume(()));

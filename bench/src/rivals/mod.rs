@@ -114,7 +114,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Rival> {
 }
 
 /// The systems that figures are compared with, the most telling first.
-const BASELINES: [&str; 5] = ["rayon_2pools", "rayon", "corosensei", "thread", "serial"];
+const BASELINES: [&str; 6] = ["rayon_2pools", "rayon", "corosensei", "tokio", "thread", "serial"];
 
 /// The one of `rivals` that the figures of `workload` are compared with.
 pub(crate) fn baseline(workload: &Workload, rivals: &[&'static Rival]) -> Option<&'static Rival> {

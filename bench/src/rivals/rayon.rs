@@ -16,9 +16,11 @@ use crate::{
     cell::Measured,
     params::Params,
     workloads::{
-        chain, fib, flat_batch, flat_spawn, idle,
+        batches, chain, fib, flat_batch, flat_spawn, frame, idle, imbalanced,
         latency::{self, Piece, Probe},
-        never_waits, outside, par_for, sand, start_stop, tree,
+        never_waits, npb, outside, par_for, par_for_sizes, sand, start_stop,
+        thief_latency::{self, Meeting},
+        transforms, tree, wake_storm,
     },
 };
 
@@ -35,10 +37,18 @@ pub(crate) static RIVAL: Rival = Rival {
         (&never_waits::WORKLOAD, never_waits),
         (&chain::WORKLOAD, chain),
         (&tree::WORKLOAD, tree),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
+        (&transforms::WORKLOAD, transforms),
         (&par_for::WORKLOAD, par_for),
+        (&par_for_sizes::WORKLOAD, par_for_sizes),
+        (&npb::WORKLOAD, npb),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
     ],
@@ -128,44 +138,120 @@ fn tree(params: &Params) -> Measured {
 }
 
 fn par_for(params: &Params) -> Measured {
-    let workers = params.workers;
+    pool(params.workers).install(|| {
+        with_saxpy_forms(params.workers, |saxpy| {
+            par_for::measure(
+                params,
+                saxpy,
+                &[
+                    ("par_iter", &|n| (0..n).into_par_iter().for_each(par_for::item)),
+                    ("par_iter, min_len 16", &|n| {
+                        (0..n).into_par_iter().with_min_len(16).for_each(par_for::item)
+                    }),
+                ],
+            )
+        })
+    })
+}
+
+fn par_for_sizes(params: &Params) -> Measured {
+    pool(params.workers).install(|| {
+        with_saxpy_forms(params.workers, |saxpy| {
+            par_for_sizes::measure(
+                params,
+                saxpy,
+                &[
+                    ("par_iter", &|values| values.par_iter_mut().for_each(par_for_sizes::heavy)),
+                    ("par_iter, max_len 1", &|values| {
+                        values.par_iter_mut().with_max_len(1).for_each(par_for_sizes::heavy)
+                    }),
+                ],
+            )
+        })
+    })
+}
+
+/// Hands over the forms of the saxpy loop.
+fn with_saxpy_forms<R>(workers: usize, measure: impl FnOnce(&[par_for::SaxpyForm<'_>]) -> R) -> R {
     let chunks = |a, x: &[f32], y: &mut [f32], chunk: usize| {
         y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| par_for::saxpy(a, x, y));
     };
-    pool(workers).install(|| {
-        par_for::measure(
+    measure(&[
+        ("par_iter.zip", &|a, x, y| {
+            y.par_iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
+        }),
+        ("par_iter.zip, min_len 1024", &|a, x, y| {
+            y.par_iter_mut().zip(x).with_min_len(1024).for_each(|(y, x)| *y += a * x);
+        }),
+        ("par_chunks 4096", &|a, x, y| chunks(a, x, y, 4096)),
+        ("par_chunks n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+        ("par_chunks n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+    ])
+}
+
+/// Its loops over chunks.
+struct Loops;
+
+impl sand::Loops for Loops {
+    fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+        items.par_chunks(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
+    }
+
+    fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+        items.par_chunks_mut(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
+    }
+}
+
+fn sand(params: &Params) -> Measured {
+    pool(params.workers).install(|| sand::measure(params, &Loops))
+}
+
+fn npb(params: &Params) -> Measured {
+    pool(params.workers).install(|| npb::measure(params, &Loops))
+}
+
+fn batches(params: &Params) -> Measured {
+    let scope = |jobs| {
+        rayon::scope(|scope| (0..jobs).for_each(|index| scope.spawn(move |_| flat_spawn::empty(index))));
+    };
+    let loops = |jobs: usize| (0..jobs).into_par_iter().with_max_len(1).for_each(flat_spawn::empty);
+    pool(params.workers).install(|| {
+        batches::measure(
             params,
             &[
-                ("par_iter.zip", &|a, x, y| {
-                    y.par_iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
-                }),
-                ("par_iter.zip, min_len 1024", &|a, x, y| {
-                    y.par_iter_mut().zip(x).with_min_len(1024).for_each(|(y, x)| *y += a * x);
-                }),
-                ("par_chunks 4096", &|a, x, y| chunks(a, x, y, 4096)),
-                ("par_chunks n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
-                ("par_chunks n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
-            ],
-            &[
-                ("par_iter", &|n| (0..n).into_par_iter().for_each(par_for::item)),
-                ("par_iter, min_len 16", &|n| (0..n).into_par_iter().with_min_len(16).for_each(par_for::item)),
+                ("scope", &|jobs, batches| (0..batches).for_each(|_| scope(jobs))),
+                ("par_iter, max_len 1", &|jobs, batches| (0..batches).for_each(|_| loops(jobs))),
             ],
         )
     })
 }
 
-fn sand(params: &Params) -> Measured {
-    struct Rayon;
-    impl sand::Loops for Rayon {
-        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
-            items.par_chunks(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
-        }
+fn imbalanced(params: &Params) -> Measured {
+    const JOBS: usize = imbalanced::JOBS;
+    pool(params.workers).install(|| {
+        imbalanced::measure(
+            params,
+            &[
+                ("scope", &|jobs| {
+                    rayon::scope(|scope| {
+                        (0..JOBS).for_each(|index| scope.spawn(move |_| jobs.run(index)));
+                    });
+                }),
+                ("par_iter", &|jobs| (0..JOBS).into_par_iter().for_each(|index| jobs.run(index))),
+                ("par_iter, max_len 1", &|jobs| {
+                    (0..JOBS).into_par_iter().with_max_len(1).for_each(|index| jobs.run(index));
+                }),
+            ],
+        )
+    })
+}
 
-        fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
-            items.par_chunks_mut(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
-        }
+fn transforms(params: &Params) -> Measured {
+    fn visit<'scope>(scope: &Scope<'scope>, node: transforms::Node<'scope>) {
+        node.visit(|child| scope.spawn(move |scope| visit(scope, child)));
     }
-    pool(params.workers).install(|| sand::measure(params, &Rayon))
+    pool(params.workers)
+        .install(|| transforms::measure(params, |root| rayon::scope(|scope| visit(scope, root))))
 }
 
 fn outside(params: &Params) -> Measured {
@@ -187,6 +273,52 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, OnePool(pool(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    wake_storm::measure(params, |drops| drops.for_each(|drop| pool.spawn(move || drop.run())))
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    fn descend(meeting: &Meeting, depth: u32) {
+        match depth {
+            0 => meeting.work(),
+            _ => _ = rayon::join(|| descend(meeting, depth - 1), || meeting.start()),
+        }
+    }
+    let spawner = |meeting: &'static Meeting| {
+        meeting.begin();
+        rayon::scope(|scope| {
+            scope.spawn(|_| meeting.start());
+            meeting.work();
+        });
+        meeting.end();
+    };
+    let joiner = |meeting: &'static Meeting| {
+        meeting.begin();
+        descend(meeting, thief_latency::DEPTH);
+        meeting.end();
+    };
+    let pool = pool(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| pool.spawn(move || meeting.occupy()),
+            spawner: Some(&|meeting| pool.spawn(move || spawner(meeting))),
+            joiner: Some(&|meeting| pool.spawn(move || joiner(meeting))),
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    pool(params.workers).install(|| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                rayon::scope(|scope| (0..frame::JOBS).for_each(|_| scope.spawn(move |_| job.run())));
+            }
+        })
+    })
 }
 
 /// Dropping a pool of rayon does not wait for its threads: the exit handlers tell when they end.

@@ -7,9 +7,9 @@ use crate::{
     cell::Measured,
     params::Params,
     workloads::{
-        fib, flat_batch, flat_spawn,
+        batches, fib, flat_batch, flat_spawn, frame, imbalanced,
         memory_jobs::{self, Store},
-        never_waits, par_for, sand},
+        never_waits, npb, par_for, par_for_sizes, sand, transforms},
 };
 
 pub(crate) static RIVAL: Rival = Rival {
@@ -24,8 +24,14 @@ pub(crate) static RIVAL: Rival = Rival {
         (&flat_batch::WORKLOAD, flat_batch),
         (&memory_jobs::WORKLOAD, memory_jobs),
         (&never_waits::WORKLOAD, never_waits),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
+        (&transforms::WORKLOAD, transforms),
         (&par_for::WORKLOAD, par_for),
+        (&par_for_sizes::WORKLOAD, par_for_sizes),
+        (&npb::WORKLOAD, npb),
         (&sand::WORKLOAD, sand),
+        (&frame::WORKLOAD, frame),
     ],
 };
 
@@ -37,8 +43,12 @@ fn fib(params: &Params) -> Measured {
 }
 
 fn boxed_jobs() {
+    run_boxed(flat_spawn::JOBS);
+}
+
+fn run_boxed(count: usize) {
     let mut jobs: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for index in 0..flat_spawn::JOBS {
+    for index in 0..count {
         jobs.push(Box::new(move || flat_spawn::empty(index)));
     }
     for job in jobs {
@@ -92,4 +102,36 @@ fn par_for(params: &Params) -> Measured {
 
 fn sand(params: &Params) -> Measured {
     sand::measure_serial(params)
+}
+
+/// What the machine adds to the ideal by itself.
+fn frame(params: &Params) -> Measured {
+    frame::measure(params, |job| (0..frame::BARRIERS * frame::JOBS).for_each(|_| job.run()))
+}
+
+fn batches(params: &Params) -> Measured {
+    batches::measure(params, &[("boxed jobs", &|jobs, batches| (0..batches).for_each(|_| run_boxed(jobs)))])
+}
+
+fn imbalanced(params: &Params) -> Measured {
+    imbalanced::measure(params, &[("loop", &|jobs| (0..imbalanced::JOBS).for_each(|index| jobs.run(index)))])
+}
+
+fn transforms(params: &Params) -> Measured {
+    fn visit(node: transforms::Node<'_>) {
+        node.visit(visit);
+    }
+    transforms::measure(params, visit)
+}
+
+fn par_for_sizes(params: &Params) -> Measured {
+    par_for_sizes::measure(
+        params,
+        &[("loop", &|a, x, y| par_for::saxpy(a, x, y))],
+        &[("loop", &|values| values.iter_mut().for_each(par_for_sizes::heavy))],
+    )
+}
+
+fn npb(params: &Params) -> Measured {
+    npb::measure(params, &npb::Plain)
 }

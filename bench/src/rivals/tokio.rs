@@ -11,8 +11,8 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{Notify, oneshot},
-    task::yield_now,
+    sync::{Notify, mpsc, oneshot},
+    task::{JoinSet, yield_now},
 };
 
 use super::{Kind, Rival};
@@ -21,9 +21,15 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        chain, fanout, flat_spawn, idle,
+        batches, chain, fanout, flat_spawn,
+        frame::{self, Frames},
+        idle, imbalanced,
         latency::{self, Piece, Probe},
-        memory_fibers, never_waits, outside, start_stop, switch, switch_many, tree,
+        memory_fibers, never_waits, outside,
+        producers::{self, CAPACITY, ITEMS, PRODUCERS},
+        start_stop, switch, switch_many,
+        thief_latency::{self, Meeting},
+        tree, wake_storm, yields,
     },
 };
 
@@ -38,11 +44,18 @@ pub(crate) static RIVAL: Rival = Rival {
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
+        (&yields::WORKLOAD, yields),
+        (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
         (&chain::WORKLOAD, chain),
         (&tree::WORKLOAD, tree),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&memory_fibers::WORKLOAD, memory_fibers),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
@@ -241,6 +254,93 @@ fn tree(params: &Params) -> Measured {
     })
 }
 
+/// Spawns tasks, and waits for all of them.
+async fn all<T: Send + 'static>(tasks: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let handles: Vec<_> = tasks.map(tokio::spawn).collect();
+    let mut results = Vec::with_capacity(handles.len());
+    for handle in handles {
+        results.push(handle.await.expect("the task does not panic"));
+    }
+    results
+}
+
+fn batches(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let handles = |jobs, batches| {
+        in_task(&runtime, async move {
+            for _ in 0..batches {
+                all((0..jobs).map(|index| async move { flat_spawn::empty(index) })).await;
+            }
+        });
+    };
+    let set = |jobs, batches| {
+        in_task(&runtime, async move {
+            for _ in 0..batches {
+                let task = |index| async move { flat_spawn::empty(index) };
+                (0..jobs).map(task).collect::<JoinSet<()>>().join_all().await;
+            }
+        });
+    };
+    batches::measure(params, &[("handles", &handles), ("JoinSet", &set)])
+}
+
+fn imbalanced(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let handles = |jobs: &'static imbalanced::Jobs| {
+        let tasks = (0..imbalanced::JOBS).map(move |index| async move { jobs.run(index) });
+        in_task(&runtime, async move { drop(all(tasks).await) });
+    };
+    imbalanced::measure(params, &[("handles", &handles)])
+}
+
+/// Two tasks that yield to each other.
+fn yields(params: &Params) -> Measured {
+    async fn take_turns() {
+        for _ in 0..yields::TURNS {
+            yield_now().await;
+        }
+    }
+    let runtime = runtime(params.workers);
+    yields::measure(params, || {
+        in_task(&runtime, async { drop(all([take_turns(), take_turns()].into_iter()).await) });
+    })
+}
+
+fn producers(params: &Params) -> Measured {
+    async fn produce(sender: mpsc::Sender<u64>) {
+        for item in 0..ITEMS {
+            sender.send(item).await.expect("the consumer waits for it");
+        }
+    }
+    async fn consume(mut receiver: mpsc::Receiver<u64>) -> u64 {
+        let mut sum = 0;
+        while let Some(item) = receiver.recv().await {
+            sum += item;
+        }
+        sum
+    }
+    let runtime = runtime(params.workers);
+    let each = || {
+        let consumers = (0..PRODUCERS).map(|_| {
+            let (sender, receiver) = mpsc::channel(CAPACITY);
+            tokio::spawn(produce(sender));
+            consume(receiver)
+        });
+        in_task(&runtime, async { all(consumers).await.into_iter().sum() })
+    };
+    let shared = || {
+        in_task(&runtime, async {
+            let (sender, receiver) = mpsc::channel(CAPACITY);
+            for _ in 0..PRODUCERS {
+                tokio::spawn(produce(sender.clone()));
+            }
+            drop(sender);
+            consume(receiver).await
+        })
+    };
+    producers::measure(params, &producers::Rounds { each: Some(&each), shared: Some(&shared) })
+}
+
 fn outside(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
     let submit = |probe: outside::Probe| drop(runtime.spawn(async move { probe.start() }));
@@ -260,6 +360,51 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, OneRuntime(runtime(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    wake_storm::measure(params, |drops| {
+        drops.for_each(|drop| _ = runtime.spawn(async move { drop.run() }));
+    })
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    async fn spawner(meeting: &'static Meeting) {
+        meeting.begin();
+        let work = tokio::spawn(async { meeting.start() });
+        meeting.work();
+        work.await.expect("the task does not panic");
+        meeting.end();
+    }
+    let runtime = runtime(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| _ = runtime.spawn(async { meeting.occupy() }),
+            spawner: Some(&|meeting| _ = runtime.spawn(spawner(meeting))),
+            joiner: None,
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    let params = *params;
+    in_task(&runtime(params.workers), async move {
+        let mut frames = Frames::new(&params);
+        while frames.begin() {
+            for _ in 0..frame::BARRIERS {
+                let job = frames.job();
+                let tasks: Vec<_> =
+                    (0..frame::JOBS).map(|_| tokio::spawn(async move { job.run() })).collect();
+                for task in tasks {
+                    task.await.expect("the task does not panic");
+                }
+            }
+            frames.end();
+        }
+        frames.measured()
+    })
 }
 
 /// Dropping a runtime waits for its threads.

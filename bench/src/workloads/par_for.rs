@@ -42,13 +42,17 @@ pub(crate) type TriangularForm<'a> = (&'a str, &'a dyn Fn(usize));
 /// Times all forms. Call it where the system wants its loops to run: inside the pool.
 pub(crate) fn measure(params: &Params, saxpy: &[SaxpyForm<'_>], triangular: &[TriangularForm<'_>]) -> Measured {
     let mut measured = Measured::default();
+    let params = &params.share(SAXPY.len() * saxpy.len() + triangular.len());
     for (metric, length) in SAXPY {
         let figures = saxpy.iter().map(|(name, form)| (name.to_string(), saxpy_us(params, length, form)));
         measured = measured.with_best(metric, figures.collect());
     }
     let figures = triangular
         .iter()
-        .map(|(name, form)| (name.to_string(), loop_us(params, || form(black_box(TRIANGULAR)))));
+        .map(|(name, form)| {
+            let us = repeated_us(params, |loops| (0..loops).for_each(|_| form(black_box(TRIANGULAR))));
+            (name.to_string(), us)
+        });
     measured.with_best("triangular", figures.collect())
 }
 
@@ -70,22 +74,23 @@ pub(crate) fn item(index: usize) {
     black_box(state);
 }
 
-fn saxpy_us(params: &Params, length: usize, form: &Saxpy<'_>) -> f64 {
+/// The median time of a saxpy loop over arrays of this length in microseconds, after it has been checked.
+pub(crate) fn saxpy_us(params: &Params, length: usize, form: &Saxpy<'_>) -> f64 {
     let x: Vec<f32> = (0..length).map(|index| (index % 1_000) as f32).collect();
     let mut y = vec![1.0_f32; length];
     form(A, &x, &mut y);
     assert!(y.iter().zip(&x).all(|(y, x)| *y == 1.0 + A * x), "saxpy is wrong");
-    loop_us(params, || form(black_box(A), &x, &mut y))
+    repeated_us(params, |loops| (0..loops).for_each(|_| form(black_box(A), &x, &mut y)))
 }
 
-/// The median time of a loop in microseconds.
-fn loop_us(params: &Params, mut one_loop: impl FnMut()) -> f64 {
-    let estimate_ns = (0..3).map(|_| time_ns(&mut one_loop)).fold(f64::INFINITY, f64::min);
-    let loops = (ROUND_NS / estimate_ns.max(1.0)).ceil().clamp(1.0, 1e6) as u64;
-    let ns = ns_per_op(params, 15, loops, || {
-        for _ in 0..loops {
-            one_loop();
-        }
-    });
-    ns / 1e3
+/// The median time of something in microseconds that `repeat` does so many times, one after the other: so often in a
+/// round that a round lasts about 2 ms.
+pub(crate) fn repeated_us(params: &Params, mut repeat: impl FnMut(u64)) -> f64 {
+    let first_ns = time_ns(|| repeat(1));
+    if first_ns > params.soft_limit.as_nanos() as f64 {
+        return first_ns / 1e3;
+    }
+    let estimate_ns = (0..2).map(|_| time_ns(|| repeat(1))).fold(first_ns, f64::min);
+    let times = (ROUND_NS / estimate_ns.max(1.0)).ceil().clamp(1.0, 1e6) as u64;
+    ns_per_op(params, 15, times, || repeat(times)) / 1e3
 }
