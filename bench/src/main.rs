@@ -9,6 +9,7 @@
 //! summary   medians over the runs of a cell
 //! report    the table in the terminal, the JSON file, results/RESULTS.md
 //! resident  what the process has in memory
+//! fork      what the recursions by join share       sizes  one workload in several sizes
 //! workloads what is measured, a file each        rivals   on which systems, a file each
 //! ```
 
@@ -16,6 +17,7 @@ mod busy;
 mod cell;
 mod coloured;
 mod disturbance;
+mod fork;
 mod machine;
 mod measure;
 #[cfg(feature = "ramie")]
@@ -23,10 +25,12 @@ mod memory;
 mod params;
 mod placement;
 mod plan;
+mod random;
 mod report;
 mod resident;
 mod rivals;
 mod runner;
+mod sizes;
 mod summary;
 mod workloads;
 

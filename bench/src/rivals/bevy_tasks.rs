@@ -1,7 +1,15 @@
 //! bevy_tasks: the task pools of a game engine, on async-executor. Its scopes run tasks on the calling thread,
 //! too: rounds are therefore run by a task, so that no more threads work than the workers that were asked for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    array,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bevy_tasks::{ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on};
 
@@ -11,11 +19,14 @@ use crate::{
     params::Params,
     placement::pin_to_nth_cpu,
     workloads::{
-        chain, flat_spawn,
+        chain, chain_sizes, flat_spawn, flat_spawn_sizes,
         frame_beside_low::{self, BARRIERS, JOBS},
-        idle,
+        idle, jobs_200ns,
         latency::{self, Piece, Probe},
-        outside, par_for, sand, start_stop, tree,
+        mandelbrot, outside, par_for, sand,
+        skynet::{self, Share},
+        start_stop, tree, tree_sizes,
+        wavefront::{self, Grid},
     },
 };
 
@@ -26,10 +37,17 @@ pub(crate) static RIVAL: Rival = Rival {
     package: Some("bevy_tasks"),
     workers_max: None,
     cells: &[
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
         (&par_for::WORKLOAD, par_for),
+        (&mandelbrot::WORKLOAD, mandelbrot),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
         (&latency::WORKLOAD, latency),
@@ -58,40 +76,98 @@ where
     block_on(pool.spawn(async move { f(&params, pool) }))
 }
 
+/// A task awaits the tasks that it has spawned.
+fn skynet(params: &Params) -> Measured {
+    fn sum(pool: &'static TaskPool, share: Share) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(async move {
+            if let Some(number) = share.leaf() {
+                return number;
+            }
+            let children: [_; skynet::CHILDREN] =
+                array::from_fn(|index| pool.spawn(sum(pool, share.child(index))));
+            let mut all = 0;
+            for child in children {
+                all += child.await;
+            }
+            all
+        })
+    }
+    let pool = leaked_pool(params.workers);
+    skynet::measure(params, &[("tasks", &|all| block_on(pool.spawn(sum(pool, all))))])
+}
+
+fn spawn_flat(pool: &TaskPool, jobs: usize) {
+    pool.scope(|scope| {
+        for index in 0..jobs {
+            scope.spawn(async move { flat_spawn::empty(index) });
+        }
+    });
+}
+
 fn flat_spawn(params: &Params) -> Measured {
+    in_task(params, |params, pool| flat_spawn::measure(params, || spawn_flat(pool, flat_spawn::JOBS)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| flat_spawn_sizes::measure(params, |jobs| spawn_flat(pool, jobs)))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
     in_task(params, |params, pool| {
-        flat_spawn::measure(params, || {
-            pool.scope(|scope| {
-                for index in 0..flat_spawn::JOBS {
-                    scope.spawn(async move { flat_spawn::empty(index) });
-                }
-            });
+        jobs_200ns::measure(params, |job| {
+            pool.scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| scope.spawn(async move { job.run() })));
         })
     })
 }
 
-fn chain(params: &Params) -> Measured {
-    fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
-        if left > 0 {
-            scope.spawn(async move { link(scope, left - 1) });
-        }
+fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
+    if left > 0 {
+        scope.spawn(async move { link(scope, left - 1) });
     }
+}
+
+fn chain(params: &Params) -> Measured {
     in_task(params, |params, pool| {
         chain::measure(params, || drop(pool.scope(|scope| link(scope, chain::EDGES))))
     })
 }
 
+fn chain_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        chain_sizes::measure(params, |jobs| drop(pool.scope(|scope| link(scope, jobs))))
+    })
+}
+
+fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
+    if depth > 0 {
+        scope.spawn(async move { node(scope, depth - 1) });
+        scope.spawn(async move { node(scope, depth - 1) });
+    }
+}
+
+fn run_tree(pool: &TaskPool, depth: u32) {
+    pool.scope(|scope| scope.spawn(async move { node(scope, depth) }));
+}
+
 fn tree(params: &Params) -> Measured {
-    fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
-        if depth > 0 {
-            scope.spawn(async move { node(scope, depth - 1) });
-            scope.spawn(async move { node(scope, depth - 1) });
+    in_task(params, |params, pool| tree::measure(params, || run_tree(pool, tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| tree_sizes::measure(params, |depth| run_tree(pool, depth)))
+}
+
+/// There are no dependencies between tasks: the last of a block's predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    fn run<'scope>(scope: &'scope Scope<'scope, '_, ()>, grid: &'scope Grid, block: usize) {
+        grid.compute(block);
+        for next in grid.finish(block).into_iter().flatten() {
+            scope.spawn(async move { run(scope, grid, next) });
         }
     }
     in_task(params, |params, pool| {
-        tree::measure(params, || {
-            pool.scope(|scope| scope.spawn(async move { node(scope, tree::DEPTH) }));
-        })
+        let wave = |grid: &Arc<Grid>| drop(pool.scope(|scope| run(scope, grid, 0)));
+        wavefront::measure(params, &[("scope", &wave)])
     })
 }
 
@@ -123,18 +199,24 @@ fn par_for(params: &Params) -> Measured {
     })
 }
 
-fn sand(params: &Params) -> Measured {
-    struct Bevy(&'static TaskPool);
-    impl sand::Loops for Bevy {
-        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
-            items.par_chunk_map(self.0, size, body);
-        }
+struct Loops(&'static TaskPool);
 
-        fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
-            items.par_chunk_map_mut(self.0, size, body);
-        }
+impl sand::Loops for Loops {
+    fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+        items.par_chunk_map(self.0, size, body);
     }
-    in_task(params, |params, pool| sand::measure(params, &Bevy(pool)))
+
+    fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+        items.par_chunk_map_mut(self.0, size, body);
+    }
+}
+
+fn mandelbrot(params: &Params) -> Measured {
+    in_task(params, |params, pool| mandelbrot::measure(params, &Loops(pool)))
+}
+
+fn sand(params: &Params) -> Measured {
+    in_task(params, |params, pool| sand::measure(params, &Loops(pool)))
 }
 
 fn outside(params: &Params) -> Measured {

@@ -77,8 +77,12 @@ rivals! {
     rayon,
     rayon_2pools,
     rayon_nice,
+    chili,
+    #[cfg(feature = "forte")]
+    forte,
     bumpalo,
     tokio,
+    may,
     bevy_tasks,
     #[cfg(feature = "ramie")]
     ramie,

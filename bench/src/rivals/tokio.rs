@@ -1,7 +1,9 @@
 //! tokio's runtime with worker threads: tasks that are futures. Rounds run as a task; `Notify` is its event.
 
 use std::{
+    array,
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,9 +23,13 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        chain, fanout, flat_spawn, idle,
+        chain, chain_sizes, fanout, fanout_sizes, flat_spawn, flat_spawn_sizes, idle,
+        jobs_200ns::{self, Job},
         latency::{self, Piece, Probe},
-        memory_fibers, never_waits, outside, start_stop, switch, switch_many, tree,
+        memory_fibers, never_waits, outside,
+        skynet::{self, Share},
+        start_stop, switch, switch_many, tree, tree_sizes,
+        wavefront::{self, Grid},
     },
 };
 
@@ -34,13 +40,20 @@ pub(crate) static RIVAL: Rival = Rival {
     package: Some("tokio"),
     workers_max: None,
     cells: &[
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
         (&fanout::WORKLOAD, fanout),
+        (&fanout_sizes::WORKLOAD, fanout_sizes),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
         (&outside::WORKLOAD, outside),
         (&latency::WORKLOAD, latency),
         (&memory_fibers::WORKLOAD, memory_fibers),
@@ -59,17 +72,17 @@ fn in_task<T: Send + 'static>(runtime: &Runtime, future: impl Future<Output = T>
 }
 
 /// Counts down to zero, for which one task waits.
-struct Countdown {
+pub(super) struct Countdown {
     left: AtomicUsize,
     zero: Notify,
 }
 
 impl Countdown {
-    fn new(count: usize) -> Countdown {
+    pub(super) fn new(count: usize) -> Countdown {
         Countdown { left: AtomicUsize::new(count), zero: Notify::new() }
     }
 
-    fn count_down(&self) {
+    pub(super) fn count_down(&self) {
         // ORDERING: Release and Acquire make what the others did before visible to the one that is woken.
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.zero.notify_one();
@@ -77,21 +90,53 @@ impl Countdown {
     }
 
     /// Waits for zero. The permit that `notify_one` leaves behind lets this come too late.
-    async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         self.zero.notified().await;
+    }
+}
+
+/// A task awaits the tasks that it has spawned.
+fn skynet(params: &Params) -> Measured {
+    fn sum(share: Share) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(async move {
+            if let Some(number) = share.leaf() {
+                return number;
+            }
+            let children: [_; skynet::CHILDREN] = array::from_fn(|index| tokio::spawn(sum(share.child(index))));
+            let mut all = 0;
+            for child in children {
+                all += child.await.expect("the task does not panic");
+            }
+            all
+        })
+    }
+    let runtime = runtime(params.workers);
+    skynet::measure(params, &[("tasks", &|all| in_task(&runtime, sum(all)))])
+}
+
+/// Spawns tasks that each run `body` with their index, and awaits them all.
+async fn spawn_flat(jobs: usize, body: impl Fn(usize) + Copy + Send + 'static) {
+    let spawn = |index| tokio::spawn(async move { body(index) });
+    let tasks: Vec<_> = (0..jobs).map(spawn).collect();
+    for task in tasks {
+        task.await.expect("the task does not panic");
     }
 }
 
 fn flat_spawn(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
-    flat_spawn::measure(params, || {
-        in_task(&runtime, async {
-            let spawn = |index| tokio::spawn(async move { flat_spawn::empty(index) });
-            let tasks: Vec<_> = (0..flat_spawn::JOBS).map(spawn).collect();
-            for task in tasks {
-                task.await.expect("the task does not panic");
-            }
-        });
+    flat_spawn::measure(params, || in_task(&runtime, spawn_flat(flat_spawn::JOBS, flat_spawn::empty)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    flat_spawn_sizes::measure(params, |jobs| in_task(&runtime, spawn_flat(jobs, flat_spawn::empty)))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    jobs_200ns::measure(params, |job: Job| {
+        in_task(&runtime, spawn_flat(jobs_200ns::JOBS, move |_| job.run()));
     })
 }
 
@@ -148,6 +193,11 @@ fn fanout(params: &Params) -> Measured {
     fanout::measure(params, || in_task(&runtime, suspend_and_resume(fanout::WAITERS, 0, || ())))
 }
 
+fn fanout_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    fanout_sizes::measure(params, |waiters| in_task(&runtime, suspend_and_resume(waiters, 0, || ())))
+}
+
 /// Lets `count` tasks wait for a notification, sends it to all, and lets them yield so many times. Returns, in
 /// nanoseconds, how long it took until the last one was about to wait, and from then until all had ended.
 async fn suspend_and_resume(count: usize, turns: usize, at_peak: impl FnOnce()) -> [f64; 2] {
@@ -202,7 +252,8 @@ fn memory_fibers(params: &Params) -> Measured {
     })
 }
 
-fn chain(params: &Params) -> Measured {
+/// A chain of so many tasks; the last one sends a message.
+async fn run_chain(edges: usize) {
     fn link(left: usize, last: oneshot::Sender<()>) {
         if left > 0 {
             tokio::spawn(async move { link(left - 1, last) });
@@ -210,17 +261,23 @@ fn chain(params: &Params) -> Measured {
             last.send(()).expect("somebody waits for the last one");
         }
     }
-    let runtime = runtime(params.workers);
-    chain::measure(params, || {
-        in_task(&runtime, async {
-            let (sender, last) = oneshot::channel();
-            link(chain::EDGES, sender);
-            last.await.expect("the chain has an end");
-        });
-    })
+    let (sender, last) = oneshot::channel();
+    link(edges, sender);
+    last.await.expect("the chain has an end");
 }
 
-fn tree(params: &Params) -> Measured {
+fn chain(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    chain::measure(params, || in_task(&runtime, run_chain(chain::EDGES)))
+}
+
+fn chain_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    chain_sizes::measure(params, |jobs| in_task(&runtime, run_chain(jobs)))
+}
+
+/// A tree with so many levels below its root.
+async fn run_tree(depth: u32) {
     fn node(depth: u32, ended: Arc<Countdown>) {
         if depth > 0 {
             for _ in 0..2 {
@@ -230,15 +287,45 @@ fn tree(params: &Params) -> Measured {
         }
         ended.count_down();
     }
+    let ended = Arc::new(Countdown::new((1 << (depth + 1)) - 1));
+    let root_ended = Arc::clone(&ended);
+    tokio::spawn(async move { node(depth, root_ended) });
+    ended.wait().await;
+}
+
+fn tree(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
-    tree::measure(params, || {
-        in_task(&runtime, async {
-            let ended = Arc::new(Countdown::new((1 << (tree::DEPTH + 1)) - 1));
-            let root_ended = Arc::clone(&ended);
-            tokio::spawn(async move { node(tree::DEPTH, root_ended) });
-            ended.wait().await;
+    tree::measure(params, || in_task(&runtime, run_tree(tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    tree_sizes::measure(params, |depth| in_task(&runtime, run_tree(depth)))
+}
+
+/// There are no dependencies between tasks: the last of a block's predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    struct Wave {
+        grid: Arc<Grid>,
+        ended: Countdown,
+    }
+    fn run(wave: Arc<Wave>, block: usize) {
+        wave.grid.compute(block);
+        for next in wave.grid.finish(block).into_iter().flatten() {
+            let wave = Arc::clone(&wave);
+            tokio::spawn(async move { run(wave, next) });
+        }
+        wave.ended.count_down();
+    }
+    let runtime = runtime(params.workers);
+    let wave = |grid: &Arc<Grid>| {
+        let wave = Arc::new(Wave { grid: Arc::clone(grid), ended: Countdown::new(grid.len()) });
+        in_task(&runtime, async move {
+            run(Arc::clone(&wave), 0);
+            wave.ended.wait().await;
         });
-    })
+    };
+    wavefront::measure(params, &[("tasks", &wave)])
 }
 
 fn outside(params: &Params) -> Measured {
