@@ -13,14 +13,14 @@ pub(crate) type Size = (&'static str, usize);
 /// A sample has at least so many operations, in as many rounds as that takes.
 const SAMPLE_OPS: usize = 50_000;
 /// Samples of each size.
-const SAMPLES: usize = 5;
-/// Shares of a size in the time for all: it is given up that many times earlier.
+const SAMPLES: usize = 3;
+/// The part of the time for all sizes after which none takes a further sample.
 const SHARES: u32 = 6;
 
 /// Measures the sizes, which ascend. `round` does as many operations as it is told, and returns how long that
 /// took in nanoseconds; the figures are nanoseconds for each operation.
 pub(crate) fn measure(params: &Params, sizes: &[Size], mut round: impl FnMut(usize) -> f64) -> Measured {
-    let limit = params.soft_limit / 2;
+    let limit = params.soft_limit / 3;
     let begin = Instant::now();
     let mut measured = Measured::default();
     let mut predicted_ns = 0.0;

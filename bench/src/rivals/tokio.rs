@@ -1,4 +1,7 @@
 //! tokio's runtime with worker threads: tasks that are futures. Rounds run as a task; `Notify` is its event.
+//!
+//! With one worker, too, the runtime has a thread for it: the one that runs tasks on the calling thread takes
+//! about as long.
 
 use std::{
     array,

@@ -67,7 +67,7 @@ pub(crate) type Form<'a> = (&'a str, &'a dyn Fn(Share) -> u64);
 /// Times all forms. Call it where the system wants its jobs to run.
 pub(crate) fn measure(params: &Params, forms: &[Form<'_>]) -> Measured {
     let ns = |form: &dyn Fn(Share) -> u64| {
-        ns_per_op(params, 5, JOBS, || {
+        ns_per_op(params, 3, JOBS, || {
             let all = black_box(Share { first: 0, leaves: LEAVES });
             assert_eq!(form(all), SUM, "skynet is wrong");
         })

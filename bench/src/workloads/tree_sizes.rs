@@ -29,5 +29,11 @@ const SIZES: [Size; 4] = [
 
 /// Times `round`, which runs a tree of the depth that it is told: so many levels below the root.
 pub(crate) fn measure(params: &Params, round: impl Fn(u32)) -> Measured {
-    sizes::measure(params, &SIZES, |jobs| time_ns(|| round(jobs.ilog2())))
+    measure_up_to(params, usize::MAX, round)
+}
+
+/// As [`measure`], for a system that cannot have more than so many jobs at once.
+pub(crate) fn measure_up_to(params: &Params, most: usize, round: impl Fn(u32)) -> Measured {
+    let sizes = &SIZES[..SIZES.partition_point(|(_, jobs)| *jobs <= most)];
+    sizes::measure(params, sizes, |jobs| time_ns(|| round(jobs.ilog2())))
 }

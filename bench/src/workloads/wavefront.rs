@@ -26,7 +26,7 @@ use crate::{
 
 pub(crate) static WORKLOAD: Workload = Workload {
     name: "wavefront",
-    about: "a grid of 64 x 64 blocks, each a job of 10 to 20 us that needs the blocks to its left and above it",
+    about: "a grid of 64 x 64 blocks, each a job of about 20 us that needs the blocks to its left and above it",
     workers: Workers::Each,
     metrics: &[Metric { name: "grid", unit: "ms", about: "all blocks" }],
 };
@@ -121,9 +121,10 @@ impl Grid {
             let first = cell.load(Relaxed);
             let (mut left, mut upper_left) = (first, corner);
             for (above, across) in above.iter_mut().zip(across) {
-                let changed = upper_left + u32::from(across != down);
+                let others = (upper_left + u32::from(across != down)).min(*above + 1);
                 upper_left = *above;
-                left = changed.min(left.min(*above) + 1);
+                // As little as possible depends on the cell to the left.
+                left = others.min(left + 1);
                 *above = left;
             }
             cell.store(left, Relaxed);
