@@ -25,5 +25,10 @@ const SIZES: [Size; 4] =
 
 /// Times `round`, which runs a chain of as many jobs as it is told.
 pub(crate) fn measure(params: &Params, round: impl Fn(usize)) -> Measured {
-    sizes::measure(params, &SIZES, |jobs| time_ns(|| round(jobs)))
+    measure_timed(params, |jobs| time_ns(|| round(jobs)))
+}
+
+/// As [`measure`], with a round that returns how long it took in nanoseconds.
+pub(crate) fn measure_timed(params: &Params, round: impl Fn(usize) -> f64) -> Measured {
+    sizes::measure(params, &SIZES, round)
 }

@@ -34,6 +34,15 @@ pub(crate) fn measure(params: &Params, round: impl Fn(u32)) -> Measured {
 
 /// As [`measure`], for a system that cannot have more than so many jobs at once.
 pub(crate) fn measure_up_to(params: &Params, most: usize, round: impl Fn(u32)) -> Measured {
+    measure_timed_up_to(params, most, |depth| time_ns(|| round(depth)))
+}
+
+/// As [`measure`], with a round that returns how long it took in nanoseconds.
+pub(crate) fn measure_timed(params: &Params, round: impl Fn(u32) -> f64) -> Measured {
+    measure_timed_up_to(params, usize::MAX, round)
+}
+
+fn measure_timed_up_to(params: &Params, most: usize, round: impl Fn(u32) -> f64) -> Measured {
     let sizes = &SIZES[..SIZES.partition_point(|(_, jobs)| *jobs <= most)];
-    sizes::measure(params, sizes, |jobs| time_ns(|| round(jobs.ilog2())))
+    sizes::measure(params, sizes, |jobs| round(jobs.ilog2()))
 }
