@@ -11,6 +11,7 @@
 //! report    the table in the terminal, the JSON file, results/RESULTS.md
 //! resident  what the process has in memory
 //! native    rivals that are programs of their own, and how they are built
+//! fork      what the recursions by join share       sizes  one workload in several sizes
 //! workloads what is measured, a file each        rivals   on which systems, a file each
 //! ```
 
@@ -18,6 +19,7 @@ mod busy;
 mod cell;
 mod coloured;
 mod disturbance;
+mod fork;
 mod machine;
 mod measure;
 #[cfg(feature = "ramie")]
@@ -26,11 +28,13 @@ mod native;
 mod params;
 mod placement;
 mod plan;
+mod random;
 mod report;
 mod resident;
 mod rivals;
 mod runner;
 mod schedule;
+mod sizes;
 mod summary;
 mod workloads;
 

@@ -1,10 +1,19 @@
 //! bevy_tasks: the task pools of a game engine, on async-executor. Its scopes run tasks on the calling thread,
 //! too: rounds are therefore run by a task, so that no more threads work than the workers that were asked for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    array,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bevy_tasks::{
-    ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on, futures_lite::future::yield_now,
+    ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on,
+    futures_lite::future::yield_now,
 };
 
 use super::{Kind, Rival};
@@ -13,13 +22,17 @@ use crate::{
     params::Params,
     placement::pin_to_nth_cpu,
     workloads::{
-        batches, chain, flat_spawn, frame,
+        batches, chain, chain_sizes, flat_spawn, flat_spawn_sizes, frame,
         frame_beside_low::{self, BARRIERS, JOBS},
-        idle, imbalanced,
+        idle, imbalanced, jobs_200ns,
         latency::{self, Piece, Probe},
-        npb, outside, par_for, par_for_sizes, sand, start_stop,
+        mandelbrot, npb, outside, par_for, par_for_sizes, sand,
+        skynet::{self, Share},
+        start_stop,
         thief_latency::{self, Meeting},
-        transforms, tree, wake_storm, yields,
+        transforms, tree, tree_sizes, wake_storm,
+        wavefront::{self, Grid},
+        yields,
     },
 };
 
@@ -30,9 +43,13 @@ pub(crate) static RIVAL: Rival = Rival {
     package: Some("bevy_tasks"),
     workers_max: None,
     cells: &[
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
         (&yields::WORKLOAD, yields),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
         (&batches::WORKLOAD, batches),
         (&imbalanced::WORKLOAD, imbalanced),
@@ -40,6 +57,9 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&par_for_sizes::WORKLOAD, par_for_sizes),
         (&npb::WORKLOAD, npb),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
+        (&mandelbrot::WORKLOAD, mandelbrot),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
         (&wake_storm::WORKLOAD, wake_storm),
@@ -71,40 +91,98 @@ where
     block_on(pool.spawn(async move { f(&params, pool) }))
 }
 
+/// A task awaits the tasks that it has spawned.
+fn skynet(params: &Params) -> Measured {
+    fn sum(pool: &'static TaskPool, share: Share) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(async move {
+            if let Some(number) = share.leaf() {
+                return number;
+            }
+            let children: [_; skynet::CHILDREN] =
+                array::from_fn(|index| pool.spawn(sum(pool, share.child(index))));
+            let mut all = 0;
+            for child in children {
+                all += child.await;
+            }
+            all
+        })
+    }
+    let pool = leaked_pool(params.workers);
+    skynet::measure(params, &[("tasks", &|all| block_on(pool.spawn(sum(pool, all))))])
+}
+
+fn spawn_flat(pool: &TaskPool, jobs: usize) {
+    pool.scope(|scope| {
+        for index in 0..jobs {
+            scope.spawn(async move { flat_spawn::empty(index) });
+        }
+    });
+}
+
 fn flat_spawn(params: &Params) -> Measured {
+    in_task(params, |params, pool| flat_spawn::measure(params, || spawn_flat(pool, flat_spawn::JOBS)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| flat_spawn_sizes::measure(params, |jobs| spawn_flat(pool, jobs)))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
     in_task(params, |params, pool| {
-        flat_spawn::measure(params, || {
-            pool.scope(|scope| {
-                for index in 0..flat_spawn::JOBS {
-                    scope.spawn(async move { flat_spawn::empty(index) });
-                }
-            });
+        jobs_200ns::measure(params, |job| {
+            pool.scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| scope.spawn(async move { job.run() })));
         })
     })
 }
 
-fn chain(params: &Params) -> Measured {
-    fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
-        if left > 0 {
-            scope.spawn(async move { link(scope, left - 1) });
-        }
+fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
+    if left > 0 {
+        scope.spawn(async move { link(scope, left - 1) });
     }
+}
+
+fn chain(params: &Params) -> Measured {
     in_task(params, |params, pool| {
         chain::measure(params, || drop(pool.scope(|scope| link(scope, chain::EDGES))))
     })
 }
 
+fn chain_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        chain_sizes::measure(params, |jobs| drop(pool.scope(|scope| link(scope, jobs))))
+    })
+}
+
+fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
+    if depth > 0 {
+        scope.spawn(async move { node(scope, depth - 1) });
+        scope.spawn(async move { node(scope, depth - 1) });
+    }
+}
+
+fn run_tree(pool: &TaskPool, depth: u32) {
+    pool.scope(|scope| scope.spawn(async move { node(scope, depth) }));
+}
+
 fn tree(params: &Params) -> Measured {
-    fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
-        if depth > 0 {
-            scope.spawn(async move { node(scope, depth - 1) });
-            scope.spawn(async move { node(scope, depth - 1) });
+    in_task(params, |params, pool| tree::measure(params, || run_tree(pool, tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| tree_sizes::measure(params, |depth| run_tree(pool, depth)))
+}
+
+/// There are no dependencies between tasks: the last of a block's predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    fn run<'scope>(scope: &'scope Scope<'scope, '_, ()>, grid: &'scope Grid, block: usize) {
+        grid.compute(block);
+        for next in grid.finish(block).into_iter().flatten() {
+            scope.spawn(async move { run(scope, grid, next) });
         }
     }
     in_task(params, |params, pool| {
-        tree::measure(params, || {
-            pool.scope(|scope| scope.spawn(async move { node(scope, tree::DEPTH) }));
-        })
+        let wave = |grid: &Arc<Grid>| drop(pool.scope(|scope| run(scope, grid, 0)));
+        wavefront::measure(params, &[("scope", &wave)])
     })
 }
 
@@ -128,6 +206,10 @@ fn par_for(params: &Params) -> Measured {
             )
         })
     })
+}
+
+fn mandelbrot(params: &Params) -> Measured {
+    in_task(params, |params, pool| mandelbrot::measure(params, &Loops(pool)))
 }
 
 fn par_for_sizes(params: &Params) -> Measured {
@@ -175,7 +257,12 @@ impl sand::Loops for Loops {
         items.par_chunk_map(self.0, size, body);
     }
 
-    fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+    fn chunks_mut<T: Send>(
+        &self,
+        mut items: &mut [T],
+        size: usize,
+        body: impl Fn(usize, &mut [T]) + Send + Sync,
+    ) {
         items.par_chunk_map_mut(self.0, size, body);
     }
 }

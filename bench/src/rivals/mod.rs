@@ -78,8 +78,12 @@ rivals! {
     rayon,
     rayon_2pools,
     rayon_nice,
+    chili,
+    #[cfg(feature = "forte")]
+    forte,
     bumpalo,
     tokio,
+    may,
     bevy_tasks,
     onetbb,
     openmp,

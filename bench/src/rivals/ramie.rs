@@ -14,18 +14,25 @@ use ramie::{Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope};
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
+    fork::ForkJoin,
     measure::{medians, time_ns},
     params::Params,
     workloads::{
-        batches, chain, fanout, fib, flat_batch, flat_spawn, frame,
+        batches, chain, chain_sizes, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
+        frame,
         frame_beside_low::{self, BARRIERS, JOBS},
-        idle, imbalanced,
+        idle, imbalanced, integrate, jobs_200ns,
         latency::{self, Piece, Probe, Urgency},
-        memory_fibers, memory_frames, memory_jobs, never_waits, npb, outside, par_for, par_for_sizes,
+        mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs, never_waits, npb, nqueens, outside,
+        par_for, par_for_sizes,
         producers::{self, CAPACITY, ITEMS, PRODUCERS},
-        sand, start_stop, switch, switch_many,
+        quicksort, sand,
+        skynet::{self, Share},
+        start_stop, switch, switch_many,
         thief_latency::{self, Meeting},
-        transforms, tree, wake_storm, yields,
+        transforms, tree, tree_sizes, uts, wake_storm,
+        wavefront::{self, Grid},
+        yields,
     },
 };
 
@@ -37,8 +44,16 @@ pub(crate) static RIVAL: Rival = Rival {
     workers_max: None,
     cells: &[
         (&fib::WORKLOAD, fib),
+        (&integrate::WORKLOAD, |params| by_join(params, integrate::measure::<Join>)),
+        (&nqueens::WORKLOAD, |params| by_join(params, nqueens::measure::<Join>)),
+        (&uts::WORKLOAD, uts),
+        (&quicksort::WORKLOAD, |params| by_join(params, quicksort::measure::<Join>)),
+        (&matmul::WORKLOAD, |params| by_join(params, matmul::measure::<Join>)),
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
         (&flat_batch::WORKLOAD, flat_batch),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&memory_jobs::WORKLOAD, memory_jobs),
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
@@ -46,7 +61,9 @@ pub(crate) static RIVAL: Rival = Rival {
         (&yields::WORKLOAD, yields),
         (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
+        (&fanout_sizes::WORKLOAD, fanout_sizes),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
         (&batches::WORKLOAD, batches),
         (&imbalanced::WORKLOAD, imbalanced),
@@ -54,6 +71,9 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&par_for_sizes::WORKLOAD, par_for_sizes),
         (&npb::WORKLOAD, npb),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
+        (&mandelbrot::WORKLOAD, mandelbrot),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
         (&wake_storm::WORKLOAD, wake_storm),
@@ -83,14 +103,72 @@ fn fib(params: &Params) -> Measured {
     system(params.workers).run(|| fib::measure(params, fib))
 }
 
-fn flat_spawn(params: &Params) -> Measured {
+struct Join;
+
+impl ForkJoin for Join {
+    type Context<'a> = ();
+
+    fn join<A, B, RA, RB>((): &mut (), a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce(&mut ()) -> RA + Send,
+        B: FnOnce(&mut ()) -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        ramie::join(|| a(&mut ()), || b(&mut ()))
+    }
+}
+
+/// Runs a measurement whose recursion all systems share.
+fn by_join(params: &Params, measure: fn(&Params, &mut ()) -> Measured) -> Measured {
+    system(params.workers).run(|| measure(params, &mut ()))
+}
+
+/// The deep tree needs more than the default stack, and gets what a thread of the standard library has.
+fn uts(params: &Params) -> Measured {
+    let system = JobSystem::builder().workers(params.workers).stack_size(2 << 20).build();
+    system.expect("the system starts").run(|| uts::measure::<Join>(params, &mut ()))
+}
+
+fn skynet(params: &Params) -> Measured {
+    fn in_scope(share: Share) -> u64 {
+        if let Some(number) = share.leaf() {
+            return number;
+        }
+        let mut sums = [0; skynet::CHILDREN];
+        ramie::scope(|scope| {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                let _ = scope.spawn(move || *sum = in_scope(share.child(index)));
+            }
+        });
+        sums.iter().sum()
+    }
     system(params.workers).run(|| {
-        flat_spawn::measure(params, || {
-            ramie::scope(|scope| {
-                for index in 0..flat_spawn::JOBS {
-                    let _ = scope.spawn(move || flat_spawn::empty(index));
-                }
-            });
+        let by_join = |all| skynet::by_join::<Join>(&mut (), all);
+        skynet::measure(params, &[("join", &by_join), ("scope", &in_scope)])
+    })
+}
+
+fn spawn_flat(jobs: usize) {
+    ramie::scope(|scope| {
+        for index in 0..jobs {
+            let _ = scope.spawn(move || flat_spawn::empty(index));
+        }
+    });
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    system(params.workers).run(|| flat_spawn::measure(params, || spawn_flat(flat_spawn::JOBS)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    system(params.workers).run(|| flat_spawn_sizes::measure(params, spawn_flat))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        jobs_200ns::measure(params, |job| {
+            ramie::scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
         })
     })
 }
@@ -126,7 +204,8 @@ fn memory_jobs(params: &Params) -> Measured {
                     ramie::scope(|scope| {
                         for index in 0..MEMBERS {
                             let captures = memory_jobs::captures(round + index);
-                            let boxed: Box<dyn FnOnce() + Send> = Box::new(move || memory_jobs::body(&captures));
+                            let boxed: Box<dyn FnOnce() + Send> =
+                                Box::new(move || memory_jobs::body(&captures));
                             let _ = scope.spawn(boxed);
                         }
                     });
@@ -187,15 +266,19 @@ fn switch_many(params: &Params) -> Measured {
 }
 
 fn fanout(params: &Params) -> Measured {
-    system(params.workers).run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || (), || ())))
+    system(params.workers)
+        .run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || (), || ())))
+}
+
+fn fanout_sizes(params: &Params) -> Measured {
+    system(params.workers)
+        .run(|| fanout_sizes::measure(params, |waiters| suspend_and_resume(waiters, || (), || ())))
 }
 
 fn memory_fibers(params: &Params) -> Measured {
     let system = JobSystem::builder().workers(params.workers).stack_size(memory_fibers::STACK_BYTES);
     let system = system.build().expect("the system starts");
-    memory_fibers::measure(params, |count, at_peak| {
-        system.run(|| suspend_and_resume(count, || (), at_peak))
-    })
+    memory_fibers::measure(params, |count, at_peak| system.run(|| suspend_and_resume(count, || (), at_peak)))
 }
 
 /// Lets `count` jobs wait for a counter, calls `at_peak`, signals it, and lets them do `then`. Returns, in nanoseconds, how long
@@ -225,29 +308,69 @@ fn suspend_and_resume(count: usize, then: fn(), at_peak: impl FnOnce()) -> [f64;
     [(signalled - begin - pause).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
 }
 
-fn chain(params: &Params) -> Measured {
-    fn link<'scope>(scope: &'scope Scope<'scope, '_>, left: usize) {
-        if left > 0 {
-            let _ = scope.spawn(move || link(scope, left - 1));
-        }
+fn link<'scope>(scope: &'scope Scope<'scope, '_>, left: usize) {
+    if left > 0 {
+        let _ = scope.spawn(move || link(scope, left - 1));
     }
+}
+
+fn chain(params: &Params) -> Measured {
+    system(params.workers).run(|| chain::measure(params, || ramie::scope(|scope| link(scope, chain::EDGES))))
+}
+
+fn chain_sizes(params: &Params) -> Measured {
     system(params.workers)
-        .run(|| chain::measure(params, || ramie::scope(|scope| link(scope, chain::EDGES))))
+        .run(|| chain_sizes::measure(params, |jobs| ramie::scope(|scope| link(scope, jobs))))
+}
+
+fn node<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32) {
+    if depth > 0 {
+        let _ = scope.spawn(move || node(scope, depth - 1));
+        let _ = scope.spawn(move || node(scope, depth - 1));
+    }
+}
+
+fn run_tree(depth: u32) {
+    ramie::scope(|scope| {
+        let _ = scope.spawn(move || node(scope, depth));
+    });
 }
 
 fn tree(params: &Params) -> Measured {
-    fn node<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32) {
-        if depth > 0 {
-            let _ = scope.spawn(move || node(scope, depth - 1));
-            let _ = scope.spawn(move || node(scope, depth - 1));
+    system(params.workers).run(|| tree::measure(params, || run_tree(tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    system(params.workers).run(|| tree_sizes::measure(params, run_tree))
+}
+
+/// All blocks are submitted at once, each after the counters of its predecessors; or the last of a block's
+/// predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    fn with_counters(grid: &Grid) {
+        let ended: Vec<Counter> = (0..grid.len()).map(|_| Counter::new(0)).collect();
+        ramie::scope(|scope| {
+            for block in 0..grid.len() {
+                let before = grid.predecessors(block).into_iter().flatten();
+                let job = before.fold(scope.job(), |job, before| job.after(&ended[before]));
+                job.counter(&ended[block]).detach(move || grid.compute(block));
+            }
+        });
+    }
+    fn run<'scope>(scope: &'scope Scope<'scope, '_>, grid: &'scope Grid, block: usize) {
+        grid.compute(block);
+        for next in grid.finish(block).into_iter().flatten() {
+            let _ = scope.spawn(move || run(scope, grid, next));
         }
     }
     system(params.workers).run(|| {
-        tree::measure(params, || {
-            ramie::scope(|scope| {
-                let _ = scope.spawn(move || node(scope, tree::DEPTH));
-            });
-        })
+        wavefront::measure(
+            params,
+            &[
+                ("counters", &|grid| with_counters(grid)),
+                ("scope", &|grid| ramie::scope(|scope| run(scope, grid, 0))),
+            ],
+        )
     })
 }
 
@@ -305,7 +428,12 @@ impl sand::Loops for Loops {
         ramie::par_chunks(items, size).for_each(|(index, chunk)| body(index, chunk));
     }
 
-    fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+    fn chunks_mut<T: Send>(
+        &self,
+        items: &mut [T],
+        size: usize,
+        body: impl Fn(usize, &mut [T]) + Send + Sync,
+    ) {
         ramie::par_chunks_mut(items, size).for_each(|(index, chunk)| body(index, chunk));
     }
 }
@@ -334,6 +462,10 @@ fn batches(params: &Params) -> Measured {
             ],
         )
     })
+}
+
+fn mandelbrot(params: &Params) -> Measured {
+    system(params.workers).run(|| mandelbrot::measure(params, &Loops))
 }
 
 fn imbalanced(params: &Params) -> Measured {

@@ -14,13 +14,18 @@ use rayon::{Scope, ThreadPool, ThreadPoolBuilder, prelude::*};
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
+    fork::ForkJoin,
     params::Params,
     workloads::{
-        batches, chain, fib, flat_batch, flat_spawn, frame, idle, imbalanced,
+        batches, chain, chain_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes, frame, idle, imbalanced,
+        integrate, jobs_200ns,
         latency::{self, Piece, Probe},
-        never_waits, npb, outside, par_for, par_for_sizes, sand, start_stop,
+        mandelbrot, matmul, never_waits, npb, nqueens, outside, par_for, par_for_sizes, quicksort, sand,
+        skynet::{self, Share},
+        start_stop,
         thief_latency::{self, Meeting},
-        transforms, tree, wake_storm,
+        transforms, tree, tree_sizes, uts, wake_storm,
+        wavefront::{self, Grid},
     },
 };
 
@@ -32,10 +37,19 @@ pub(crate) static RIVAL: Rival = Rival {
     workers_max: None,
     cells: &[
         (&fib::WORKLOAD, fib),
+        (&integrate::WORKLOAD, |params| by_join(params, integrate::measure::<Join>)),
+        (&nqueens::WORKLOAD, |params| by_join(params, nqueens::measure::<Join>)),
+        (&uts::WORKLOAD, |params| by_join(params, uts::measure::<Join>)),
+        (&quicksort::WORKLOAD, |params| by_join(params, quicksort::measure::<Join>)),
+        (&matmul::WORKLOAD, |params| by_join(params, matmul::measure::<Join>)),
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
         (&flat_batch::WORKLOAD, flat_batch),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&never_waits::WORKLOAD, never_waits),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
         (&batches::WORKLOAD, batches),
         (&imbalanced::WORKLOAD, imbalanced),
@@ -43,6 +57,9 @@ pub(crate) static RIVAL: Rival = Rival {
         (&par_for::WORKLOAD, par_for),
         (&par_for_sizes::WORKLOAD, par_for_sizes),
         (&npb::WORKLOAD, npb),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
+        (&mandelbrot::WORKLOAD, mandelbrot),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
         (&wake_storm::WORKLOAD, wake_storm),
@@ -69,20 +86,73 @@ fn fib(params: &Params) -> Measured {
     pool(params.workers).install(|| fib::measure(params, fib))
 }
 
-fn spawn_flat() {
+struct Join;
+
+impl ForkJoin for Join {
+    type Context<'a> = ();
+
+    fn join<A, B, RA, RB>((): &mut (), a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce(&mut ()) -> RA + Send,
+        B: FnOnce(&mut ()) -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        rayon::join(|| a(&mut ()), || b(&mut ()))
+    }
+}
+
+/// Runs a measurement whose recursion all systems share.
+fn by_join(params: &Params, measure: fn(&Params, &mut ()) -> Measured) -> Measured {
+    pool(params.workers).install(|| measure(params, &mut ()))
+}
+
+/// A parallel iterator would not make a job of every child.
+fn skynet(params: &Params) -> Measured {
+    fn in_scope(share: Share) -> u64 {
+        if let Some(number) = share.leaf() {
+            return number;
+        }
+        let mut sums = [0; skynet::CHILDREN];
+        rayon::scope(|scope| {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                scope.spawn(move |_| *sum = in_scope(share.child(index)));
+            }
+        });
+        sums.iter().sum()
+    }
+    pool(params.workers).install(|| {
+        let by_join = |all| skynet::by_join::<Join>(&mut (), all);
+        skynet::measure(params, &[("join", &by_join), ("scope", &in_scope)])
+    })
+}
+
+fn spawn_flat(jobs: usize) {
     rayon::scope(|scope| {
-        for index in 0..flat_spawn::JOBS {
+        for index in 0..jobs {
             scope.spawn(move |_| flat_spawn::empty(index));
         }
     });
 }
 
 fn flat_spawn(params: &Params) -> Measured {
-    pool(params.workers).install(|| flat_spawn::measure(params, spawn_flat))
+    pool(params.workers).install(|| flat_spawn::measure(params, || spawn_flat(flat_spawn::JOBS)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    pool(params.workers).install(|| flat_spawn_sizes::measure(params, spawn_flat))
 }
 
 fn flat_batch(params: &Params) -> Measured {
-    pool(params.workers).install(|| flat_batch::measure(params, spawn_flat))
+    pool(params.workers).install(|| flat_batch::measure(params, || spawn_flat(flat_spawn::JOBS)))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
+    pool(params.workers).install(|| {
+        jobs_200ns::measure(params, |job| {
+            rayon::scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| scope.spawn(move |_| job.run())));
+        })
+    })
 }
 
 /// A job of rayon cannot wait for a counter: the calling thread, outside the pool, parks until it is zero.
@@ -115,25 +185,51 @@ fn never_waits(params: &Params) -> Measured {
     })
 }
 
-fn chain(params: &Params) -> Measured {
-    fn link<'scope>(scope: &Scope<'scope>, left: usize) {
-        if left > 0 {
-            scope.spawn(move |scope| link(scope, left - 1));
-        }
+fn link<'scope>(scope: &Scope<'scope>, left: usize) {
+    if left > 0 {
+        scope.spawn(move |scope| link(scope, left - 1));
     }
+}
+
+fn chain(params: &Params) -> Measured {
     pool(params.workers)
         .install(|| chain::measure(params, || rayon::scope(|scope| link(scope, chain::EDGES))))
 }
 
+fn chain_sizes(params: &Params) -> Measured {
+    pool(params.workers)
+        .install(|| chain_sizes::measure(params, |jobs| rayon::scope(|scope| link(scope, jobs))))
+}
+
+fn node<'scope>(scope: &Scope<'scope>, depth: u32) {
+    if depth > 0 {
+        scope.spawn(move |scope| node(scope, depth - 1));
+        scope.spawn(move |scope| node(scope, depth - 1));
+    }
+}
+
+fn run_tree(depth: u32) {
+    rayon::scope(|scope| scope.spawn(move |scope| node(scope, depth)));
+}
+
 fn tree(params: &Params) -> Measured {
-    fn node<'scope>(scope: &Scope<'scope>, depth: u32) {
-        if depth > 0 {
-            scope.spawn(move |scope| node(scope, depth - 1));
-            scope.spawn(move |scope| node(scope, depth - 1));
+    pool(params.workers).install(|| tree::measure(params, || run_tree(tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    pool(params.workers).install(|| tree_sizes::measure(params, run_tree))
+}
+
+/// There are no dependencies between jobs: the last of a block's predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    fn run<'scope>(scope: &Scope<'scope>, grid: &'scope Grid, block: usize) {
+        grid.compute(block);
+        for next in grid.finish(block).into_iter().flatten() {
+            scope.spawn(move |scope| run(scope, grid, next));
         }
     }
     pool(params.workers).install(|| {
-        tree::measure(params, || rayon::scope(|scope| scope.spawn(|scope| node(scope, tree::DEPTH))))
+        wavefront::measure(params, &[("scope", &|grid| rayon::scope(|scope| run(scope, grid, 0)))])
     })
 }
 
@@ -197,7 +293,12 @@ impl sand::Loops for Loops {
         items.par_chunks(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
     }
 
-    fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
+    fn chunks_mut<T: Send>(
+        &self,
+        items: &mut [T],
+        size: usize,
+        body: impl Fn(usize, &mut [T]) + Send + Sync,
+    ) {
         items.par_chunks_mut(size).enumerate().for_each(|(index, chunk)| body(index, chunk));
     }
 }
@@ -224,6 +325,10 @@ fn batches(params: &Params) -> Measured {
             ],
         )
     })
+}
+
+fn mandelbrot(params: &Params) -> Measured {
+    pool(params.workers).install(|| mandelbrot::measure(params, &Loops))
 }
 
 fn imbalanced(params: &Params) -> Measured {
