@@ -1,8 +1,8 @@
 // What all programs of rivals in C++ share: the command line of a cell, timing by the same rules as the
 // harness's src/measure.rs, and the line of JSON.
 //
-//   PROGRAM about                                                     the library's version, and the workloads
-//   PROGRAM cell WORKLOAD SYSTEM --workers N --budget S [--quick]     measures a cell
+//   PROGRAM about                              the library's version, and the workloads
+//   PROGRAM cell WORKLOAD SYSTEM --workers N --soft-limit S --budget S [--quick]     measures a cell
 #pragma once
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace bench {
@@ -59,11 +60,25 @@ struct Params {
     unsigned workers = 1;
     // Fewer repetitions; problem sizes stay the same.
     bool quick = false;
-    // No repetition is begun after so many seconds, except the first.
-    double soft_limit_s = 7.5;
+    // The cell's share of the time: no repetition is begun after so many seconds, except the first.
+    double soft_limit_s = 1;
 
     // Repetitions: `full`, or about a third of them in a quick run.
     int repeats(int full) const { return quick ? std::max((full + 2) / 3, std::min(3, full)) : full; }
+
+    // The settings of one of so many measurements that a cell makes one after the other.
+    Params share(size_t measurements) const {
+        Params params = *this;
+        params.soft_limit_s /= static_cast<double>(std::max<size_t>(measurements, 1));
+        return params;
+    }
+
+    // Samples that are taken at a steady rate: `full` of them, or a third in a quick run, or as many as the
+    // soft limit has room for, but at least `least`.
+    int samples(int full, double each_s, int least) const {
+        const double room = std::min(soft_limit_s / each_s, 1e9);
+        return std::max(std::min(repeats(full), static_cast<int>(room)), least);
+    }
 };
 
 // The middle sample, or the mean of the two in the middle.
@@ -91,14 +106,17 @@ double time_ns(F&& f) {
     return ns_between(begin, Clock::now());
 }
 
-// Runs `round` once to warm up, then up to `full` times, and returns the median of each of its figures.
+// Runs `round` once to warm up, then up to `full` times, and returns the median of each of its figures. Where
+// the one that warms up takes longer than the soft limit, it is all that there is, and counts.
 template <size_t N, class Round>
 std::array<double, N> medians(const Params& params, int full, Round&& round) {
     const auto begin = Clock::now();
-    round();
+    const auto is_over_time = [&] { return ns_between(begin, Clock::now()) > params.soft_limit_s * 1e9; };
+    const std::array<double, N> warm_up = round();
+    if (is_over_time()) return warm_up;
     std::array<std::vector<double>, N> samples;
     for (int index = 0; index < params.repeats(full); ++index) {
-        if (index > 0 && ns_between(begin, Clock::now()) > params.soft_limit_s * 1e9) break;
+        if (index > 0 && is_over_time()) break;
         const std::array<double, N> figures = round();
         for (size_t figure = 0; figure < N; ++figure) samples[figure].push_back(figures[figure]);
     }
@@ -111,6 +129,13 @@ std::array<double, N> medians(const Params& params, int full, Round&& round) {
 template <class Round>
 double ns_per_op(const Params& params, int full, double operations, Round&& round) {
     return medians<1>(params, full, [&] { return std::array{time_ns(round) / operations}; })[0];
+}
+
+// A word as the checksums show it.
+inline std::string hex(uint64_t word) {
+    std::array<char, 20> text;
+    std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(word));
+    return text.data();
 }
 
 // What a cell measured.
@@ -152,6 +177,37 @@ private:
     std::string checksum;
 };
 
+// Work that takes a known time: dependent steps of a generator, as many as a calibration has shown to last
+// that long. Spinning until the clock says so would take the time during which a thread is preempted for work
+// that it has done.
+class Busy {
+public:
+    // Measures how long a step takes. The fastest trial counts: it is the one that nobody disturbed.
+    static Busy calibrate() {
+        constexpr uint64_t WARM_UP_STEPS = 8'000'000, TRIAL_STEPS = 40'000;
+        do_steps(WARM_UP_STEPS);
+        double fastest_ns = INFINITY;
+        for (int trial = 0; trial < 60; ++trial) {
+            fastest_ns = std::min(fastest_ns, time_ns([] { do_steps(TRIAL_STEPS); }));
+        }
+        return Busy(static_cast<double>(TRIAL_STEPS) / std::max(fastest_ns, 1.0));
+    }
+
+    // Does work that takes this thread so long while nobody preempts it.
+    void work(double ns) const { do_steps(static_cast<uint64_t>(ns * steps_per_ns)); }
+
+private:
+    explicit Busy(double steps_per_ns) : steps_per_ns(steps_per_ns) {}
+
+    __attribute__((noinline)) static void do_steps(uint64_t count) {
+        uint64_t state = black_box(count);
+        for (; count > 0; --count) state = state * 6'364'136'223'846'793'005u + 1;
+        black_box(state);
+    }
+
+    double steps_per_ns;
+};
+
 // A workload that a program knows.
 struct Cell {
     const char* workload;
@@ -174,26 +230,35 @@ inline double resident_kib() {
     return sum;
 }
 
+// Takes standard output away from the library, and returns where it was: the only line that it gets is the result.
+inline int take_output() {
+    const int output = dup(STDOUT_FILENO);
+    const int nowhere = open("/dev/null", O_WRONLY);
+    check(output >= 0 && nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0, "standard output cannot be redirected");
+    return output;
+}
+
 // Prints the only line of a program. Nothing is torn down: not every library can be in every state.
-[[noreturn]] inline void print_and_exit(const std::string& line) {
-    std::printf("%s\n", line.c_str());
-    std::fflush(stdout);
+[[noreturn]] inline void print_and_exit(int output, std::string line) {
+    line += "\n";
+    check(write(output, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "nobody reads the result");
     std::_Exit(0);
 }
 
 // Does what the command line asks for.
 [[noreturn]] inline void run(int argc, char** argv, const std::string& version,
                              std::initializer_list<Cell> cells) {
+    const int output = take_output();
     const std::vector<std::string> words(argv + 1, argv + argc);
     if (words == std::vector<std::string>{"about"}) {
         std::string names;
         for (const Cell& cell : cells) {
             names.append(names.empty() ? "\"" : ",\"").append(cell.workload).append("\"");
         }
-        print_and_exit("{\"version\":\"" + version + "\",\"workloads\":[" + names + "]}");
+        print_and_exit(output, "{\"version\":\"" + version + "\",\"workloads\":[" + names + "]}");
     }
     if (words.size() < 3 || words[0] != "cell") {
-        fail("usage: about | cell WORKLOAD SYSTEM --workers N --budget S [--quick]");
+        fail("usage: about | cell WORKLOAD SYSTEM --workers N --soft-limit S --budget S [--quick]");
     }
     Params params;
     double budget_s = 30;
@@ -203,18 +268,19 @@ inline double resident_kib() {
             params.quick = true;
         } else if (words[index] == "--workers" && has_value) {
             params.workers = static_cast<unsigned>(std::stoul(words[++index]));
+        } else if (words[index] == "--soft-limit" && has_value) {
+            params.soft_limit_s = std::stod(words[++index]);
         } else if (words[index] == "--budget" && has_value) {
             budget_s = std::stod(words[++index]);
         } else {
             fail(("unknown argument " + words[index]).c_str());
         }
     }
-    params.soft_limit_s = budget_s / 4;
     for (const Cell& cell : cells) {
         if (words[1] != cell.workload) continue;
         // Should the parent be gone that is to end this process.
         alarm(static_cast<unsigned>(budget_s) + 5);
-        print_and_exit(cell.measure(params).json());
+        print_and_exit(output, cell.measure(params).json());
     }
     fail(("no workload is called " + words[1]).c_str());
 }

@@ -12,6 +12,7 @@
 #include <boost/fiber/all.hpp>
 #include <boost/version.hpp>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -277,11 +278,20 @@ Measured par_for_cell(const Params& params) {
                              {"fibers of n/(32 workers)", triangular(divided(32 * workers))}});
 }
 
+// Runs `job(index)` for all below `count`, each as a fiber, but for the first.
+template <class Job>
+void batch(size_t count, const Job& job) {
+    chunks(count, 1, [&job](size_t index, size_t) { job(index); });
+}
+
 Measured sand_cell(const Params& params) {
     System system(params);
-    return sand::measure(params, [](size_t count, auto body) {
-        chunks(count, 1, [=](size_t index, size_t) { body(index); });
-    });
+    return sand::measure(params, [](size_t count, const auto& body) { batch(count, body); });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    System system(params);
+    return mandelbrot::measure(params, [](size_t count, const auto& body) { batch(count, body); });
 }
 
 // Threads with a fiber each that takes jobs from a channel, and runs them.
@@ -335,24 +345,63 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+        fibers::fiber fiber(fibers::launch::dispatch, [&a] { a(); });
+        b();
+        fiber.join();
+    }
+};
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    System system(params);
+    Join join;
+    return MEASURE(params, join);
+}
+
+Measured imbalanced_cell(const Params& params) {
+    System system(params);
+    return imbalanced::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured frame_cell(const Params& params) {
+    System system(params);
+    return frame::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured wake_storm_cell(const Params& params) {
+    Outside system(params.workers);
+    return wake_storm::measure(params, [&](const std::shared_ptr<wake_storm::Storm>& storm) {
+        system.submit([storm] { storm->run(); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     const int major = BOOST_VERSION / 100'000, minor = BOOST_VERSION / 100 % 1'000;
     const std::string version = std::to_string(major) + "." + std::to_string(minor);
     bench::run(argc, argv, version,
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"never_waits", flat_spawn_cell},
-                       {"switch", switch_cell},
-                       {"switch_many", switch_many_cell},
-                       {"fanout", fanout_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"outside", outside_cell},
-                       {"memory_fibers", memory_fibers_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"never_waits", flat_spawn_cell},
+               {"switch", switch_cell},
+               {"switch_many", switch_many_cell},
+               {"fanout", fanout_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"outside", outside_cell},
+               {"wake_storm", wake_storm_cell},
+               {"frame", frame_cell},
+               {"memory_fibers", memory_fibers_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

@@ -7,6 +7,7 @@
 
 #include <TaskScheduler.h>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -183,13 +184,22 @@ Measured par_for_cell(const Params& params) {
                             {{"min range 1", triangular(1)}, {"min range 16", triangular(16)}});
 }
 
+// Runs `job(index)` for all below `count`, as the range of one task, which the scheduler splits as it likes.
+template <class Job>
+void batch(size_t count, const Job& job) {
+    run_range(count, 1, [&job](size_t begin, size_t end) {
+        for (size_t index = begin; index < end; ++index) job(index);
+    });
+}
+
 Measured sand_cell(const Params& params) {
     scheduler.Initialize(params.workers);
-    return sand::measure(params, [](size_t count, auto body) {
-        run_range(count, 1, [=](size_t begin, size_t end) {
-            for (size_t index = begin; index < end; ++index) body(index);
-        });
-    });
+    return sand::measure(params, [](size_t count, const auto& body) { batch(count, body); });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    scheduler.Initialize(params.workers);
+    return mandelbrot::measure(params, [](size_t count, const auto& body) { batch(count, body); });
 }
 
 Measured outside_cell(const Params& params) {
@@ -218,18 +228,64 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+        Range task(1, 1, [&a](size_t, size_t) { a(); });
+        scheduler.AddTaskSetToPipe(&task);
+        b();
+        scheduler.WaitforTask(&task);
+    }
+};
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    scheduler.Initialize(params.workers);
+    Join join;
+    return MEASURE(params, join);
+}
+
+Measured imbalanced_cell(const Params& params) {
+    scheduler.Initialize(params.workers);
+    return imbalanced::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured frame_cell(const Params& params) {
+    scheduler.Initialize(params.workers);
+    return frame::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured wake_storm_cell(const Params& params) {
+    enki::TaskSchedulerConfig config;
+    config.numTaskThreadsToCreate = params.workers;
+    scheduler.Initialize(config);
+    return wake_storm::measure(params, [](const std::shared_ptr<wake_storm::Storm>& storm) {
+        detach([storm] { storm->run(); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     bench::run(argc, argv, "unknown",
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"never_waits", never_waits_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"outside", outside_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"integrate", by_join<integrate::measure<Join>>},
+               {"nqueens", by_join<nqueens::measure<Join>>},
+               {"uts", by_join<uts::measure<Join>>},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"skynet", by_join<skynet::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"never_waits", never_waits_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"outside", outside_cell},
+               {"wake_storm", wake_storm_cell},
+               {"frame", frame_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

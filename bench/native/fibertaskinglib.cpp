@@ -9,6 +9,7 @@
 #include <ftl/task_scheduler.h>
 #include <ftl/wait_group.h>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -234,22 +235,37 @@ Measured par_for_cell(const Params& params) {
                              {"tasks of n/(8 workers)", triangular(divided(8 * workers))}});
 }
 
+// Runs `job(index)` for all below `count`, each as a task.
+template <class Job>
+void batch(size_t count, const Job& job) {
+    chunks(count, 1, [&job](size_t index, size_t) { job(index); });
+}
+
 Measured sand_cell(const Params& params) {
     start(scheduler, params.workers);
-    return sand::measure(params, [](size_t count, auto body) {
-        chunks(count, 1, [=](size_t index, size_t) { body(index); });
-    });
+    return sand::measure(params, [](size_t count, const auto& body) { batch(count, body); });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    start(scheduler, params.workers);
+    return mandelbrot::measure(params, [](size_t count, const auto& body) { batch(count, body); });
+}
+
+// Spawns a task that owns what it calls.
+template <class F>
+void detach(F f) {
+    const auto run = [](ftl::TaskScheduler*, void* argument) {
+        const std::unique_ptr<F> f(static_cast<F*>(argument));
+        (*f)();
+    };
+    spawn({run, new F(std::move(f))}, nullptr);
 }
 
 // Tasks can be added only by the thread that started the scheduler, and by tasks.
 Measured outside_cell(const Params& params) {
     start(scheduler, params.workers + 1);
     return outside::measure(params, [](outside::Probe probe) {
-        const auto run = [](ftl::TaskScheduler*, void* argument) {
-            const std::unique_ptr<outside::Probe> probe(static_cast<outside::Probe*>(argument));
-            probe->start();
-        };
-        spawn({run, new outside::Probe(std::move(probe))}, nullptr);
+        detach([probe = std::move(probe)] { probe.start(); });
     });
 }
 
@@ -277,22 +293,82 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+        auto task = [&a] { a(); };
+        ftl::WaitGroup group(&scheduler);
+        spawn(calling(task), &group);
+        b();
+        group.Wait();
+    }
+};
+
+// The deepest of the trees has nearly a thousand levels, with a few calls each that wait.
+constexpr size_t FIBERS_OF_JOINS = 5'000;
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    start(scheduler, params.workers, FIBERS_OF_JOINS);
+    Join join;
+    return MEASURE(params, join);
+}
+
+Measured batches_cell(const Params& params) {
+    start(scheduler, params.workers);
+    return batches::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured imbalanced_cell(const Params& params) {
+    start(scheduler, params.workers);
+    return imbalanced::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured jobs_200ns_cell(const Params& params) {
+    start(scheduler, params.workers);
+    return jobs_200ns::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured frame_cell(const Params& params) {
+    start(scheduler, params.workers);
+    return frame::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+}
+
+Measured wake_storm_cell(const Params& params) {
+    start(scheduler, params.workers + 1);
+    return wake_storm::measure(params, [](const std::shared_ptr<wake_storm::Storm>& storm) {
+        detach([storm] { storm->run(); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     bench::run(argc, argv, "unknown",
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"flat_batch", flat_batch_cell},
-                       {"never_waits", flat_spawn_cell},
-                       {"switch", switch_cell},
-                       {"fanout", fanout_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"outside", outside_cell},
-                       {"memory_fibers", memory_fibers_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"integrate", by_join<integrate::measure<Join>>},
+               {"nqueens", by_join<nqueens::measure<Join>>},
+               {"uts", by_join<uts::measure<Join>>},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"skynet", by_join<skynet::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"flat_batch", flat_batch_cell},
+               {"jobs_200ns", jobs_200ns_cell},
+               {"never_waits", flat_spawn_cell},
+               {"switch", switch_cell},
+               {"fanout", fanout_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"batches", batches_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"outside", outside_cell},
+               {"wake_storm", wake_storm_cell},
+               {"frame", frame_cell},
+               {"memory_fibers", memory_fibers_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

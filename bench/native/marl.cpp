@@ -1,13 +1,17 @@
 // marl. N worker threads run the tasks; the thread that calls in only waits, so that rounds run in a task. A
 // task is a function on a fiber of the worker that started it, where it stays.
 //
-// There is no call for batches or loops: those are tasks and a WaitGroup. There is no yield, either.
+// There is no call for batches or loops: those are tasks and a WaitGroup. There is no yield, either. Workers
+// take the oldest task first: a recursion without a cutoff has nearly all of its calls suspended at once,
+// which takes gigabytes. fib is therefore computed of a smaller number, and of the other recursions those
+// with a cutoff are there.
 
 #include <marl/event.h>
 #include <marl/parallelize.h>
 #include <marl/scheduler.h>
 #include <marl/waitgroup.h>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -199,11 +203,21 @@ Measured par_for_cell(const Params& params) {
     });
 }
 
+// Runs `job(index)` for all below `count`, each as a task, but for the first.
+template <class Job>
+void batch(size_t count, const Job& job) {
+    chunks(count, 1, [&job](size_t index, size_t) { job(index); });
+}
+
 Measured sand_cell(const Params& params) {
     return System(params).run([&] {
-        return sand::measure(params, [](size_t count, auto body) {
-            chunks(count, 1, [=](size_t index, size_t) { body(index); });
-        });
+        return sand::measure(params, [](size_t count, const auto& body) { batch(count, body); });
+    });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    return System(params).run([&] {
+        return mandelbrot::measure(params, [](size_t count, const auto& body) { batch(count, body); });
     });
 }
 
@@ -231,21 +245,75 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+        marl::parallelize([&b] { b(); }, [&a] { a(); });
+    }
+};
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    return System(params).run([&] {
+        Join join;
+        return MEASURE(params, join);
+    });
+}
+
+Measured batches_cell(const Params& params) {
+    return System(params).run([&] {
+        return batches::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured imbalanced_cell(const Params& params) {
+    return System(params).run([&] {
+        return imbalanced::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured jobs_200ns_cell(const Params& params) {
+    return System(params).run([&] {
+        return jobs_200ns::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured frame_cell(const Params& params) {
+    return System(params).run([&] {
+        return frame::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured wake_storm_cell(const Params& params) {
+    System system(params);
+    return wake_storm::measure(params, [](const std::shared_ptr<wake_storm::Storm>& storm) {
+        marl::schedule([storm] { storm->run(); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     bench::run(argc, argv, "unknown",
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"never_waits", flat_spawn_cell},
-                       {"switch", switch_cell},
-                       {"fanout", fanout_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"outside", outside_cell},
-                       {"memory_fibers", memory_fibers_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"jobs_200ns", jobs_200ns_cell},
+               {"never_waits", flat_spawn_cell},
+               {"switch", switch_cell},
+               {"fanout", fanout_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"batches", batches_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"outside", outside_cell},
+               {"wake_storm", wake_storm_cell},
+               {"frame", frame_cell},
+               {"memory_fibers", memory_fibers_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

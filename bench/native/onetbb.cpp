@@ -9,6 +9,7 @@
 
 #include <oneapi/tbb.h>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -172,9 +173,11 @@ Measured par_for_cell(const Params& params) {
     });
 }
 
+constexpr auto loop = [](size_t count, auto body) { tbb::parallel_for(size_t{0}, count, body); };
+
 Measured sand_cell(const Params& params) {
     return on(params.workers, [&] {
-        return sand::measure(params, [](size_t count, auto body) { tbb::parallel_for(size_t{0}, count, body); });
+        return sand::measure(params, loop);
     });
 }
 
@@ -212,20 +215,93 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+        tbb::task_group group;
+        group.run(a);
+        b();
+        group.wait();
+    }
+};
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    return on(params.workers, [&] {
+        Join join;
+        return MEASURE(params, join);
+    });
+}
+
+// Runs `job(index)` for all below `count`, each as a task.
+template <class Job>
+void batch(size_t count, const Job& job) {
+    tbb::task_group group;
+    for (size_t index = 0; index < count; ++index) group.run([&job, index] { job(index); });
+    group.wait();
+}
+
+Measured batches_cell(const Params& params) {
+    return on(params.workers, [&] {
+        return batches::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured imbalanced_cell(const Params& params) {
+    return on(params.workers, [&] {
+        return imbalanced::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured jobs_200ns_cell(const Params& params) {
+    return on(params.workers, [&] {
+        return jobs_200ns::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured frame_cell(const Params& params) {
+    return on(params.workers, [&] {
+        return frame::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    return on(params.workers, [&] { return mandelbrot::measure(params, loop); });
+}
+
+Measured wake_storm_cell(const Params& params) {
+    Outside system(params.workers);
+    return wake_storm::measure(params, [&](const std::shared_ptr<wake_storm::Storm>& storm) {
+        system.submit([storm] { storm->run(); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     const std::string version = std::to_string(TBB_VERSION_MAJOR) + "." + std::to_string(TBB_VERSION_MINOR);
     bench::run(argc, argv, version,
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"flat_batch", flat_batch_cell},
-                       {"never_waits", never_waits_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"outside", outside_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"integrate", by_join<integrate::measure<Join>>},
+               {"nqueens", by_join<nqueens::measure<Join>>},
+               {"uts", by_join<uts::measure<Join>>},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"skynet", by_join<skynet::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"flat_batch", flat_batch_cell},
+               {"jobs_200ns", jobs_200ns_cell},
+               {"never_waits", never_waits_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"batches", batches_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"outside", outside_cell},
+               {"wake_storm", wake_storm_cell},
+               {"frame", frame_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

@@ -8,6 +8,7 @@
 
 #include <omp.h>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -127,12 +128,20 @@ Measured par_for_cell(const Params& params) {
                              {"static 16", triangular({omp_sched_static, 16})}});
 }
 
+template <class Body>
+void loop(size_t count, const Body& body) {
+#pragma omp parallel for schedule(dynamic)
+    for (size_t index = 0; index < count; ++index) body(index);
+}
+
 Measured sand_cell(const Params& params) {
     omp_set_num_threads(static_cast<int>(params.workers));
-    return sand::measure(params, [](size_t count, auto body) {
-#pragma omp parallel for schedule(dynamic)
-        for (size_t index = 0; index < count; ++index) body(index);
-    });
+    return sand::measure(params, [](size_t count, const auto& body) { loop(count, body); });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    omp_set_num_threads(static_cast<int>(params.workers));
+    return mandelbrot::measure(params, [](size_t count, const auto& body) { loop(count, body); });
 }
 
 void region(const Params& params) {
@@ -158,6 +167,58 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+#pragma omp task shared(a)
+        a();
+        b();
+#pragma omp taskwait
+    }
+};
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    return on(params, [&] {
+        Join join;
+        return MEASURE(params, join);
+    });
+}
+
+// Runs `job(index)` for all below `count`, each as a task.
+template <class Job>
+void batch(size_t count, const Job& job) {
+    for (size_t index = 0; index < count; ++index) {
+#pragma omp task firstprivate(index) shared(job)
+        job(index);
+    }
+#pragma omp taskwait
+}
+
+Measured batches_cell(const Params& params) {
+    return on(params, [&] {
+        return batches::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured imbalanced_cell(const Params& params) {
+    return on(params, [&] {
+        return imbalanced::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured jobs_200ns_cell(const Params& params) {
+    return on(params, [&] {
+        return jobs_200ns::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
+Measured frame_cell(const Params& params) {
+    return on(params, [&] {
+        return frame::measure(params, [](size_t count, const auto& job) { batch(count, job); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -167,13 +228,24 @@ int main(int argc, char** argv) {
     const std::string compiler = "gcc " __VERSION__;
 #endif
     bench::run(argc, argv, std::to_string(_OPENMP) + " of " + compiler,
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"flat_batch", flat_batch_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"integrate", by_join<integrate::measure<Join>>},
+               {"nqueens", by_join<nqueens::measure<Join>>},
+               {"uts", by_join<uts::measure<Join>>},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"skynet", by_join<skynet::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"flat_batch", flat_batch_cell},
+               {"jobs_200ns", jobs_200ns_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"batches", batches_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"frame", frame_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

@@ -170,7 +170,7 @@ bench::Measured measure(const bench::Params& params, Loop&& loop) {
         const Scene start(size.side, size.grains, size.steps / 2);
         std::vector<uint32_t> grid(size_t{size.side} * size.side, EMPTY);
         uint64_t checksum = 0;
-        const double ns = bench::medians<1>(params, size.repeats, [&] {
+        const double ns = bench::medians<1>(params.share(2), size.repeats, [&] {
             Scene scene = start;
             const double ns = bench::time_ns([&] {
                 for (uint32_t number = 0; number < size.steps; ++number) do_step(loop, Step(number), scene, grid);
@@ -179,12 +179,50 @@ bench::Measured measure(const bench::Params& params, Loop&& loop) {
             return std::array{ns};
         })[0];
         measured.with(size.metric, ns / 1e6);
-        std::array<char, 32> text;
-        std::snprintf(text.data(), text.size(), "%s%016llx", checksums.empty() ? "" : " ",
-                      static_cast<unsigned long long>(checksum));
-        checksums += text.data();
+        checksums += (checksums.empty() ? "" : " ") + bench::hex(checksum);
     }
     return measured.checked(checksums);
 }
 
 }  // namespace sand
+
+// A picture of the Mandelbrot set: a loop over rows whose costs differ.
+namespace mandelbrot {
+
+constexpr size_t WIDTH = 800, HEIGHT = 600;
+constexpr uint32_t STEPS_MAX = 500;
+
+// How many steps it takes until a point gets away.
+inline uint32_t steps(double x, double y) {
+    double a = 0, b = 0;
+    for (uint32_t step = 0; step < STEPS_MAX; ++step) {
+        const double a_squared = a * a, b_squared = b * b;
+        if (a_squared + b_squared > 4.0) return step;
+        b = 2.0 * a * b + y;
+        a = a_squared - b_squared + x;
+    }
+    return STEPS_MAX;
+}
+
+// Times the picture with a system's `loop`, as in `sand`.
+template <class Loop>
+bench::Measured measure(const bench::Params& params, Loop&& loop) {
+    constexpr double LEFT = -2.2, TOP = -1.2, POINT = 2.4 / static_cast<double>(HEIGHT);
+    std::vector<uint32_t> picture(WIDTH * HEIGHT);
+    uint32_t* const points = picture.data();
+    const double ns = bench::medians<1>(params, 5, [&] {
+        return std::array{bench::time_ns([&] {
+            loop(HEIGHT, [=](size_t row) {
+                const double y = TOP + static_cast<double>(row) * POINT;
+                for (size_t column = 0; column < WIDTH; ++column) {
+                    points[row * WIDTH + column] = steps(LEFT + static_cast<double>(column) * POINT, y);
+                }
+            });
+        })};
+    })[0];
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const uint32_t point : picture) hash = (hash ^ point) * 0x00000100000001b3;
+    return bench::Measured().with("picture", ns / 1e6).checked(bench::hex(hash));
+}
+
+}  // namespace mandelbrot

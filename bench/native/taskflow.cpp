@@ -9,6 +9,7 @@
 #include <taskflow/algorithm/for_each.hpp>
 #include <taskflow/taskflow.hpp>
 
+#include "fork.hpp"
 #include "sand.hpp"
 #include "workloads.hpp"
 
@@ -142,13 +143,26 @@ Measured par_for_cell(const Params& params) {
     });
 }
 
+// Calls `body(index)` for all indices below `count`, which workers take one after the other.
+template <class Body>
+void loop_one_by_one(tf::Executor& executor, size_t count, const Body& body) {
+    loop(executor, count, tf::DynamicPartitioner<>(1), [&body](size_t begin, size_t end) {
+        for (size_t index = begin; index < end; ++index) body(index);
+    });
+}
+
 Measured sand_cell(const Params& params) {
     tf::Executor executor(params.workers);
     return in_task(executor, [&] {
-        return sand::measure(params, [&](size_t count, auto body) {
-            loop(executor, count, tf::DynamicPartitioner<>(1), [=](size_t begin, size_t end) {
-                for (size_t index = begin; index < end; ++index) body(index);
-            });
+        return sand::measure(params, [&](size_t count, const auto& body) { loop_one_by_one(executor, count, body); });
+    });
+}
+
+Measured mandelbrot_cell(const Params& params) {
+    tf::Executor executor(params.workers);
+    return in_task(executor, [&] {
+        return mandelbrot::measure(params, [&](size_t count, const auto& body) {
+            loop_one_by_one(executor, count, body);
         });
     });
 }
@@ -177,18 +191,94 @@ Measured idle_cell(const Params& params) {
     return idle::measure();
 }
 
+struct Join {
+    tf::Executor& executor;
+
+    template <class A, class B>
+    void operator()(const A& a, const B& b) const {
+        tf::TaskGroup group = executor.task_group();
+        group.silent_async([&a] { a(); });
+        b();
+        group.corun();
+    }
+};
+
+template <Measured (*MEASURE)(const Params&, Join&)>
+Measured by_join(const Params& params) {
+    tf::Executor executor(params.workers);
+    return in_task(executor, [&] {
+        Join join{executor};
+        return MEASURE(params, join);
+    });
+}
+
+// Runs `job(index)` for all below `count`, each as a task.
+template <class Job>
+void batch(tf::Executor& executor, size_t count, const Job& job) {
+    tf::TaskGroup group = executor.task_group();
+    for (size_t index = 0; index < count; ++index) group.silent_async([&job, index] { job(index); });
+    group.corun();
+}
+
+Measured batches_cell(const Params& params) {
+    tf::Executor executor(params.workers);
+    return in_task(executor, [&] {
+        return batches::measure(params, [&](size_t count, const auto& job) { batch(executor, count, job); });
+    });
+}
+
+Measured imbalanced_cell(const Params& params) {
+    tf::Executor executor(params.workers);
+    return in_task(executor, [&] {
+        return imbalanced::measure(params, [&](size_t count, const auto& job) { batch(executor, count, job); });
+    });
+}
+
+Measured jobs_200ns_cell(const Params& params) {
+    tf::Executor executor(params.workers);
+    return in_task(executor, [&] {
+        return jobs_200ns::measure(params, [&](size_t count, const auto& job) { batch(executor, count, job); });
+    });
+}
+
+Measured frame_cell(const Params& params) {
+    tf::Executor executor(params.workers);
+    return in_task(executor, [&] {
+        return frame::measure(params, [&](size_t count, const auto& job) { batch(executor, count, job); });
+    });
+}
+
+Measured wake_storm_cell(const Params& params) {
+    tf::Executor executor(params.workers);
+    return wake_storm::measure(params, [&](const std::shared_ptr<wake_storm::Storm>& storm) {
+        executor.silent_async([storm] { storm->run(); });
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     bench::run(argc, argv, tf::version(),
-                      {{"fib", fib_cell},
-                       {"flat_spawn", flat_spawn_cell},
-                       {"never_waits", never_waits_cell},
-                       {"chain", chain_cell},
-                       {"tree", tree_cell},
-                       {"par_for", par_for_cell},
-                       {"sand", sand_cell},
-                       {"outside", outside_cell},
-                       {"start_stop", start_stop_cell},
-                       {"idle", idle_cell}});
+              {{"fib", fib_cell},
+               {"integrate", by_join<integrate::measure<Join>>},
+               {"nqueens", by_join<nqueens::measure<Join>>},
+               {"uts", by_join<uts::measure<Join>>},
+               {"quicksort", by_join<quicksort::measure<Join>>},
+               {"matmul", by_join<matmul::measure<Join>>},
+               {"skynet", by_join<skynet::measure<Join>>},
+               {"flat_spawn", flat_spawn_cell},
+               {"jobs_200ns", jobs_200ns_cell},
+               {"never_waits", never_waits_cell},
+               {"chain", chain_cell},
+               {"tree", tree_cell},
+               {"batches", batches_cell},
+               {"imbalanced", imbalanced_cell},
+               {"par_for", par_for_cell},
+               {"mandelbrot", mandelbrot_cell},
+               {"sand", sand_cell},
+               {"outside", outside_cell},
+               {"wake_storm", wake_storm_cell},
+               {"frame", frame_cell},
+               {"start_stop", start_stop_cell},
+               {"idle", idle_cell}});
 }

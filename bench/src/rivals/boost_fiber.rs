@@ -10,8 +10,9 @@ pub(crate) static RIVAL: Rival = Rival {
     package: None,
     workers_max: None,
     cells: cells![NATIVE:
-        fib, flat_spawn, never_waits, switch, switch_many, fanout, chain, tree, par_for, sand, outside,
-        memory_fibers, start_stop, idle
+        fib, quicksort, matmul, flat_spawn, never_waits, switch, switch_many, fanout, chain, tree,
+        imbalanced, par_for, mandelbrot, sand, outside, wake_storm, frame, memory_fibers, start_stop,
+        idle,
     ],
 };
 

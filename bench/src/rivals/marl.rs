@@ -10,8 +10,9 @@ pub(crate) static RIVAL: Rival = Rival {
     package: None,
     workers_max: None,
     cells: cells![NATIVE:
-        fib, flat_spawn, never_waits, switch, fanout, chain, tree, par_for, sand, outside,
-        memory_fibers, start_stop, idle
+        fib, quicksort, matmul, flat_spawn, jobs_200ns, never_waits, switch, fanout, chain, tree,
+        batches, imbalanced, par_for, mandelbrot, sand, outside, wake_storm, frame, memory_fibers,
+        start_stop, idle,
     ],
 };
 

@@ -10,7 +10,9 @@ pub(crate) static RIVAL: Rival = Rival {
     package: None,
     workers_max: None,
     cells: cells![NATIVE:
-        fib, flat_spawn, flat_batch, never_waits, chain, tree, par_for, sand, outside, start_stop, idle
+        fib, integrate, nqueens, uts, quicksort, matmul, skynet, flat_spawn, flat_batch, jobs_200ns,
+        never_waits, chain, tree, batches, imbalanced, par_for, mandelbrot, sand, outside, wake_storm,
+        frame, start_stop, idle,
     ],
 };
 

@@ -10,7 +10,8 @@ pub(crate) static RIVAL: Rival = Rival {
     package: None,
     workers_max: None,
     cells: cells![NATIVE:
-        fib, flat_spawn, flat_batch, chain, tree, par_for, sand, start_stop, idle
+        fib, integrate, nqueens, uts, quicksort, matmul, skynet, flat_spawn, flat_batch, jobs_200ns,
+        chain, tree, batches, imbalanced, par_for, mandelbrot, sand, frame, start_stop, idle,
     ],
 };
 
