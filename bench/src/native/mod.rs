@@ -111,8 +111,8 @@ struct About {
 /// Builds the programs that `plan` needs, and leaves out of it the rivals that are absent.
 ///
 /// # Errors
-/// If an absent rival is among those that were `named`, or if a program does not know the workloads that its rival's
-/// list names.
+/// If an absent rival is among those that were `named`, or if a program does not know the workloads that its
+/// rival's list names.
 pub(crate) fn prepare(plan: &mut Plan, named: &[String], sources: &Sources) -> Result<Prepared, String> {
     let mut prepared = Prepared::default();
     for rival in plan.rivals() {

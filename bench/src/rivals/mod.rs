@@ -92,6 +92,7 @@ rivals! {
     marl,
     fibertaskinglib,
     taskflow,
+    rustfiber,
     #[cfg(feature = "ramie")]
     ramie,
 }
@@ -105,6 +106,7 @@ pub(crate) static NATIVE: &[&Native] = &[
     &marl::NATIVE,
     &fibertaskinglib::NATIVE,
     &taskflow::NATIVE,
+    &rustfiber::NATIVE,
 ];
 
 /// The program of the rival called `name`, if it is one of its own.

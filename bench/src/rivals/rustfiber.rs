@@ -9,7 +9,10 @@ pub(crate) static RIVAL: Rival = Rival {
     kind: Kind::System,
     package: None,
     workers_max: None,
-    cells: cells![NATIVE: fib],
+    cells: cells![NATIVE:
+        fib, flat_spawn, flat_batch, jobs_200ns, never_waits, fanout, chain, tree, batches, imbalanced,
+        par_for, mandelbrot, sand, outside, wake_storm, frame, memory_fibers, start_stop, idle,
+    ],
 };
 
 pub(crate) static NATIVE: Native = Native {
