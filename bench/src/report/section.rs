@@ -201,7 +201,7 @@ impl MetricSection {
         !self.entries.is_empty()
     }
 
-    fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
+    pub(super) fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.system == system && entry.workers == workers)
     }
 
@@ -220,11 +220,11 @@ impl MetricSection {
     }
 }
 
-fn figure_of_ratio(ratio: f64) -> String {
+pub(super) fn figure_of_ratio(ratio: f64) -> String {
     if ratio >= 9.995 { figure(ratio) } else { format!("{ratio:.2}") }
 }
 
-fn plural(workers: usize) -> String {
+pub(super) fn plural(workers: usize) -> String {
     if workers == 1 { "1 worker".into() } else { format!("{workers} workers") }
 }
 
