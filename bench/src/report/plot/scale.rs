@@ -32,7 +32,7 @@ impl Scale {
 
     /// An axis from zero on.
     fn linear(largest: f64) -> Scale {
-        let raw = if largest > 0.0 { largest / 4.0 } else { 1.0 };
+        let raw = if largest > 0.0 { largest / 5.0 } else { 1.0 };
         let power = raw.log10().floor() as i32;
         let step = round_values(power).find(|step| *step >= raw).unwrap_or(10_f64.powi(power + 1));
         Scale::Linear { max: (largest / step).ceil().max(1.0) * step, step }

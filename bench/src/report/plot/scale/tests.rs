@@ -15,7 +15,7 @@ fn an_axis_is_logarithmic_if_values_are_far_apart() {
 #[test]
 fn a_linear_axis_begins_at_zero_and_has_round_ticks() {
     assert_eq!(scale(&[3.0, 7.3]).ticks(), [0.0, 2.0, 4.0, 6.0, 8.0]);
-    assert_eq!(scale(&[40.0, 100.0]).ticks(), [0.0, 50.0, 100.0]);
+    assert_eq!(scale(&[40.0, 100.0]).ticks(), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
     assert_eq!(scale(&[4.0, 8.0]).position(2.0), 0.25);
     assert_eq!(scale(&[0.0]).position(0.0), 0.0);
 }
