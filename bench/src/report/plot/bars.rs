@@ -8,7 +8,7 @@ use super::{
     tick_label,
 };
 use crate::report::{
-    grid::figure,
+    grid::figure_in,
     section::{Entry, MetricSection, Section, plural},
 };
 
@@ -171,10 +171,8 @@ impl<'a> Panel<'a> {
             }
         }
         let failed = entry.summary.failures.first();
-        let label = match failed {
-            Some(failure) => format!("{} ({})", figure(figures.median), failure.word),
-            None => figure(figures.median),
-        };
+        let median = figure_in(figures.median, self.metric.unit);
+        let label = failed.map_or(median.clone(), |failure| format!("{median} ({})", failure.word));
         svg.text([end.max(high) + 5.0, base], &label, FIGURE);
     }
 }
