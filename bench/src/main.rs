@@ -52,6 +52,26 @@ use crate::{
     schedule::Limits,
 };
 
+/// The worker counts of a usual run, and of one that shows how systems scale.
+const USUAL_WORKERS: [usize; 2] = [1, 2];
+const SCALING_WORKERS: [usize; 6] = [1, 2, 4, 8, 16, 64];
+/// What is measured with many worker counts if nothing is named.
+const SCALING_WORKLOADS: [&str; 12] = [
+    "fib",
+    "flat_spawn",
+    "flat_batch",
+    "tree",
+    "chain",
+    "fanout",
+    "imbalanced",
+    "par_for",
+    "npb",
+    "outside",
+    "wake_storm",
+    "frame",
+];
+const SCALING_RIVALS: [&str; 2] = ["rayon", "ramie"];
+
 /// Measures ramie against its rivals: every figure in a process of its own, the systems interleaved.
 #[derive(Parser, Debug)]
 #[command(name = "ramie-bench", args_conflicts_with_subcommands = true)]
@@ -77,7 +97,8 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     rivals: Vec<String>,
     /// The worker counts, separated by commas.
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1,2")]
+    /// [default: 1,2; with --scaling: 1,2,4,8,16,64]
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
     workers: Vec<usize>,
     /// What all of it may take, in minutes: rounds and runs are as many as there is time for [default: 60, quick: 5].
     #[arg(long, value_name = "N")]
@@ -97,19 +118,37 @@ struct Options {
     /// Write everything that was measured into this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write bench/results/RESULTS.md.
-    #[arg(long)]
+    /// Write bench/results/RESULTS.md and its pictures.
+    #[arg(long, conflicts_with = "scaling")]
     results: bool,
     /// The folder with a rival's sources, for rivals that are not packages; may be given several times. The
     /// environment variable RAMIE_BENCH_SOURCES names a folder that holds them all, by their projects' names.
     #[arg(long = "source", value_name = "NAME=DIR")]
     sources: Vec<String>,
+    /// Measure with many worker counts what can have them, and write bench/results/SCALING.md and its pictures
+    /// [default: some workloads, of ramie and rayon].
+    #[arg(long)]
+    scaling: bool,
     /// List the workloads and the systems, and measure nothing.
     #[arg(long)]
     list: bool,
 }
 
 impl Options {
+    /// The workloads and systems to measure, with which worker counts.
+    fn plan(&self) -> Result<Plan, String> {
+        let or = |given: &[String], others: &[&str]| match given {
+            [] if self.scaling => others.iter().map(|name| name.to_string()).collect(),
+            given => given.to_vec(),
+        };
+        let workers = match self.workers.as_slice() {
+            [] if self.scaling => &SCALING_WORKERS,
+            [] => &USUAL_WORKERS[..],
+            given => given,
+        };
+        Plan::new(&or(&self.workloads, &SCALING_WORKLOADS), &or(&self.rivals, &SCALING_RIVALS), workers)
+    }
+
     fn runs(&self) -> Limits {
         match (self.runs, self.quick) {
             (Some(runs), _) => Limits { least: runs.max(1), most: runs.max(1) },
@@ -162,7 +201,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     if cfg!(debug_assertions) {
         eprintln!("ramie-bench: this is a debug build, its figures say nothing: use cargo run --release");
     }
-    let mut plan = Plan::new(&options.workloads, &options.rivals, &options.workers)?;
+    let mut plan = options.plan()?;
     let prepared = native::prepare(&mut plan, &options.rivals, &options.sources()?)?;
     let settings = options.settings()?;
     let mut report = Report::new(Machine::here().with(prepared), &settings);
@@ -179,6 +218,9 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     }
     if options.results {
         report.write_results()?;
+    }
+    if options.scaling {
+        report.write_scaling()?;
     }
     // A hang or a crash is a result; two systems that computed different things are an error.
     Ok(if report.any_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

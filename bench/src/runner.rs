@@ -19,7 +19,7 @@ use crate::{
     disturbance::Disturbance,
     plan::{Cell, Part},
     rivals::{self, Rival},
-    schedule::{self, FirstRun, Limits, SLOW_RATIO, Wish},
+    schedule::{self, FirstRun, Limits, SLOW_RATIO, Showed, Wish},
 };
 
 /// From this share of the machine on, in per cent, other processes disturb a run so much that it is repeated.
@@ -123,9 +123,14 @@ impl Runner {
             self.run_into(result, "first run", share.soft_limit);
             took.push(begin.elapsed());
         }
+        let baseline = rivals::baseline(part.workload, &part.rivals);
         let first_run = |(result, took): (&CellRuns, &Duration)| FirstRun {
             took: *took,
-            is_slow: is_slow(result, &results, rivals::baseline(part.workload, &part.rivals)),
+            showed: match result.hangs() {
+                0 if is_slow(result, &results, baseline) => Showed::Slow,
+                0 => Showed::Usual,
+                _ => Showed::Hangs(self.settings.hangs_max()),
+            },
         };
         let first_runs: Vec<FirstRun> = results.iter().zip(&took).map(first_run).collect();
         let left = share.all.saturating_sub(begin.elapsed());

@@ -88,25 +88,44 @@ pub(crate) fn share(left: Duration, wishes: &[Wish], limits: Limits) -> Share {
 pub(crate) struct FirstRun {
     /// What it took.
     pub(crate) took: Duration,
-    /// The system is so much slower than the others that the fewest runs suffice.
-    pub(crate) is_slow: bool,
+    pub(crate) showed: Showed,
+}
+
+/// What is to be thought of a cell after its first run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Showed {
+    /// That it can be run as often as others.
+    Usual,
+    /// That the system is so much slower than others that a few runs suffice.
+    Slow,
+    /// That it hangs: it is tried so often in all.
+    Hangs(usize),
 }
 
 /// How often each cell is to be run in all, when the first runs have shown this and so much time is `left` for the
-/// others: as often as the time suffices for, within the limits. Without any time there is no further run.
+/// others: as often as the time suffices for, within the limits. Without any time there is no further run, and
+/// what hangs is not tried again where the time is short.
 pub(crate) fn runs_of(first_runs: &[FirstRun], left: Duration, limits: Limits) -> Vec<usize> {
     let least = if left.is_zero() { 1 } else { limits.least };
     let runs_of_slow = limits.least.max(SLOW_RUNS).min(limits.most);
-    let runs = |most: usize| {
-        let of_one = move |first: &FirstRun| if first.is_slow { most.min(runs_of_slow) } else { most };
-        first_runs.iter().map(of_one)
+    let runs = |most: usize, tries_max: usize| {
+        let of_one = move |first: &FirstRun| match first.showed {
+            Showed::Usual => most,
+            Showed::Slow => most.min(runs_of_slow),
+            Showed::Hangs(tries) => most.min(tries).min(tries_max),
+        };
+        first_runs.iter().map(of_one).collect::<Vec<_>>()
     };
-    let fits = |most: &usize| {
-        let others = first_runs.iter().zip(runs(*most)).map(|(first, runs)| first.took * (runs - 1) as u32);
+    let fits = |runs: &Vec<usize>| {
+        let others = first_runs.iter().zip(runs).map(|(first, runs)| first.took * (runs - 1) as u32);
         others.sum::<Duration>() <= left
     };
-    let most = (least..=limits.most).rev().find(fits).unwrap_or(least);
-    runs(most).collect()
+    // What hangs is the first thing not to be tried again.
+    let mut plans = [usize::MAX, 1].into_iter().flat_map(|tries| {
+        let runs = &runs;
+        (least..=limits.most).rev().map(move |most| runs(most, tries))
+    });
+    plans.find(fits).unwrap_or_else(|| runs(least, 1))
 }
 
 /// What is to be expected of a whole run.

@@ -2,16 +2,15 @@
 
 mod grid;
 mod markdown;
+mod plot;
+mod scaling;
 mod section;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::Serialize;
 
+use self::plot::Plot;
 pub(crate) use self::section::Section;
 use crate::{machine::Machine, native, rivals, runner::Settings, schedule::Estimate, workloads};
 
@@ -115,16 +114,43 @@ impl Report {
         write(path, &(text + "\n"))
     }
 
-    /// Writes `results/RESULTS.md` beside the harness's manifest.
+    /// Writes `results/RESULTS.md` and its pictures beside the harness's manifest.
     pub(crate) fn write_results(&self) -> Result<(), String> {
+        let plots: Vec<Vec<Plot>> = self.sections.iter().map(plot::plots).collect();
+        self.write_page("RESULTS.md", &markdown::page(self, &plots), plots.iter().flatten())
+    }
+
+    /// Writes `results/SCALING.md` and its pictures, likewise.
+    pub(crate) fn write_scaling(&self) -> Result<(), String> {
+        let plots: Vec<Option<Plot>> = self.sections.iter().map(plot::scaling).collect();
+        self.write_page("SCALING.md", &scaling::page(self, &plots), plots.iter().flatten())
+    }
+
+    fn write_page<'a>(
+        &self,
+        name: &str,
+        page: &str,
+        plots: impl Iterator<Item = &'a Plot>,
+    ) -> Result<(), String> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-        std::fs::create_dir_all(&directory)
-            .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
-        let path: PathBuf = directory.join("RESULTS.md");
-        write(&path, &markdown::page(self))?;
-        println!("\nwrote bench/results/RESULTS.md");
+        let plots_directory = directory.join(PLOTS);
+        std::fs::create_dir_all(&plots_directory)
+            .map_err(|error| format!("cannot make {}: {error}", plots_directory.display()))?;
+        for plot in plots {
+            write(&plots_directory.join(format!("{}.svg", plot.name)), &plot.svg)?;
+        }
+        write(&directory.join(name), page)?;
+        println!("\nwrote bench/results/{name} and its pictures in bench/results/{PLOTS}");
         Ok(())
     }
+}
+
+/// The folder of the pictures, in the folder of the pages.
+const PLOTS: &str = "plots";
+
+/// The line of a page that shows a picture.
+fn picture(plot: &Plot) -> String {
+    format!("\n![{}]({PLOTS}/{}.svg)\n", plot.about, plot.name)
 }
 
 /// Prints the workloads and the systems.

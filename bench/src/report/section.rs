@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::grid::{Grid, figure};
+use super::grid::{Grid, figure, figure_in};
 use crate::{
     plan::Part,
     rivals::{self, Kind},
@@ -151,10 +151,10 @@ impl Section {
 
     /// A system's cells in the group of columns for that many workers.
     fn cells(&self, metric: &MetricSection, system: &str, workers: usize) -> Vec<String> {
-        let figures = metric
-            .entry(system, workers)
-            .and_then(|entry| entry.summary.figures.as_ref())
-            .map(|figures| [figure(figures.median), figure(figures.min), figure(figures.max)]);
+        let figures =
+            metric.entry(system, workers).and_then(|entry| entry.summary.figures.as_ref()).map(|figures| {
+                [figures.median, figures.min, figures.max].map(|value| figure_in(value, metric.unit))
+            });
         let mut cells =
             figures.unwrap_or_else(|| [metric.short(system, workers), String::new(), String::new()]).to_vec();
         if self.baseline.is_some() {
@@ -201,7 +201,7 @@ impl MetricSection {
         !self.entries.is_empty()
     }
 
-    fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
+    pub(super) fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.system == system && entry.workers == workers)
     }
 
@@ -213,18 +213,18 @@ impl MetricSection {
     /// A system's median as text, or the word for its failure, or `-`.
     pub(super) fn short(&self, system: &str, workers: usize) -> String {
         match (self.median(system, workers), self.entry(system, workers)) {
-            (Some(median), _) => figure(median),
+            (Some(median), _) => figure_in(median, self.unit),
             (None, Some(entry)) => entry.summary.failures.first().map_or("-", |failure| failure.word).into(),
             (None, None) => "-".into(),
         }
     }
 }
 
-fn figure_of_ratio(ratio: f64) -> String {
+pub(super) fn figure_of_ratio(ratio: f64) -> String {
     if ratio >= 9.995 { figure(ratio) } else { format!("{ratio:.2}") }
 }
 
-fn plural(workers: usize) -> String {
+pub(super) fn plural(workers: usize) -> String {
     if workers == 1 { "1 worker".into() } else { format!("{workers} workers") }
 }
 

@@ -111,9 +111,14 @@ impl Frames {
         Measured::default().with("p50", p(50.0)).with("p99", p(99.0))
     }
 
-    /// Measures the ideal again, and divides the block's frames by what it was before and after them.
+    /// Measures the ideal again, and ends the block.
     fn end_block(&mut self) {
         self.run_serial();
+        self.divide();
+    }
+
+    /// Divides the block's frames by the ideal as it was before and after them.
+    fn divide(&mut self) {
         let ideal_ns = median(self.serial_ns.clone()) / self.params.workers as f64;
         self.ratios.extend(self.frames_ns.drain(..).skip(WARM_UP_FRAMES).map(|ns| ns / ideal_ns));
         self.serial_ns.drain(..SERIAL_FRAMES);

@@ -195,3 +195,6 @@ fn spin(time: Duration) {
         spin_loop();
     }
 }
+
+#[cfg(test)]
+mod tests;

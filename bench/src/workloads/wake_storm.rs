@@ -99,3 +99,6 @@ pub(crate) fn measure(params: &Params, submit: impl Fn(&mut dyn Iterator<Item = 
         .with("p99", percentile(&mut times_us, 99.0))
         .with("processor", cpu.as_secs_f64() * 1e6 / storms as f64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,19 @@ impl Grid {
             + (self.at(z, y, before(x)) + self.at(z, y, after(x)))
     }
 
+    /// The value at the middle of a cell of half the size, between the eight cells around it.
+    fn between(&self, z: usize, y: usize, x: usize) -> f64 {
+        let last = self.side - 1;
+        let near = [z / 2, y / 2, x / 2];
+        // The half of its cell in which it lies says which neighbour is the other one.
+        let far = [z, y, x].map(|index| if index % 2 == 0 { (index / 2).wrapping_sub(1) } else { index / 2 + 1 } & last);
+        let corners = (0..8).map(|corner: usize| {
+            let [z, y, x] = [0, 1, 2].map(|axis| if corner >> axis & 1 == 0 { near[axis] } else { far[axis] });
+            self.at(z, y, x) * [27.0, 9.0, 3.0, 1.0][corner.count_ones() as usize] / 64.0
+        });
+        corners.sum()
+    }
+
     /// Gives each cell a new value, a plane at a time.
     fn fill(&mut self, loops: &impl Loops, value: impl Fn(usize, usize, usize, f64) -> f64 + Send + Sync) {
         let side = self.side;
@@ -114,7 +127,7 @@ fn cycle(loops: &impl Loops, levels: &mut [Level]) {
     coarser[0].solution.fill(loops, |_, _, _, _| 0.0);
     cycle(loops, coarser);
     let correction = &coarser[0].solution;
-    level.solution.fill(loops, |z, y, x, value| value + correction.at(z / 2, y / 2, x / 2));
+    level.solution.fill(loops, |z, y, x, value| value + correction.between(z, y, x));
     smooth(loops, level);
 }
 

@@ -29,7 +29,7 @@ fn what_is_left_over_grows_small() {
     let mut grids = mg::Grids::new();
     let begin = grids.left_over();
     grids.run(&Plain);
-    assert!(grids.left_over() < begin / 10.0, "from {begin} to {}", grids.left_over());
+    assert!(grids.left_over() < begin / 1_000.0, "from {begin} to {}", grids.left_over());
     let mut system = cg::System::new();
     system.run(&Plain);
     assert!(system.left_over() < 1e-4, "{}", system.left_over());
