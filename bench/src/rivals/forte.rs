@@ -295,6 +295,8 @@ fn run_job() {
     POOL.block_on(POOL.spawn(async {}));
 }
 
+/// A submission looks for parked workers without a fence after it has pushed its job: one that is about to park
+/// may be missed, and if nothing else is submitted the job never starts.
 fn outside(params: &Params) -> Measured {
     POOL.resize_to(params.workers);
     let submit = |probe: outside::Probe| POOL.spawn(move |_: &Worker| probe.start());
