@@ -104,6 +104,7 @@ impl Grid {
     }
 
     /// The blocks that a block waits for: the one to its left and the one above it, if there are.
+    #[cfg(any(feature = "ramie", test))]
     pub(crate) fn predecessors(&self, block: usize) -> [Option<usize>; 2] {
         let (row, column) = self.place(block);
         [(column > 0).then(|| block - 1), (row > 0).then(|| block - self.blocks)]
