@@ -202,11 +202,13 @@ Measured fanout_cell(const Params& params) {
     });
 }
 
+// A million fibers would take most of a minute.
 Measured memory_fibers_cell(const Params& params) {
     System system(params);
-    return memory_fibers::measure(params, [](size_t count, auto at_peak) {
+    const auto round = [](size_t count, auto at_peak) {
         return suspend_and_resume(count, fibers::fixedsize_stack(memory_fibers::STACK_BYTES), at_peak, [] {});
-    });
+    };
+    return memory_fibers::measure(params, round, 100'000);
 }
 
 void link(Group& ended, size_t left) {

@@ -125,11 +125,13 @@ Measured fanout_cell(const Params& params) {
     });
 }
 
+// A million fibers would take most of a minute.
 Measured memory_fibers_cell(const Params& params) {
     System system(params, memory_fibers::STACK_BYTES);
-    return memory_fibers::measure(params, [&](size_t count, auto at_peak) {
+    const auto round = [&](size_t count, auto at_peak) {
         return system.run([&] { return suspend_and_resume(count, at_peak); });
-    });
+    };
+    return memory_fibers::measure(params, round, 100'000);
 }
 
 void link(const marl::WaitGroup& ended, size_t left) {

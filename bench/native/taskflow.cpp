@@ -5,6 +5,7 @@
 // because a group takes tasks only from the worker that made it. Loops are the library's algorithms, run as a
 // task of a group. There is no call for batches, and tasks cannot be suspended: a worker that waits runs
 // other tasks meanwhile.
+// On its own stack, that is: the deeper tree of uts overflows the 8 MiB that a thread has by default.
 
 #include <taskflow/algorithm/for_each.hpp>
 #include <taskflow/taskflow.hpp>

@@ -336,7 +336,7 @@ inline double touch(size_t count) {
 
 // Measures one `round(count, at_peak)`, which suspends all fibers, calls `at_peak`, and resumes them; it
 // returns the time of both halves in nanoseconds. There is no second round: its stacks would not be new. A
-// system that is known not to hold so many gets `count_max` of them, which the report names.
+// system that would take too long for so many gets `count_max` of them, which the report names.
 template <class Round>
 bench::Measured measure(const bench::Params& params, Round&& round, size_t count_max = SIZE_MAX) {
     const size_t count = std::min(fibers(params), count_max);
