@@ -25,6 +25,9 @@ pub(crate) struct CellArgs {
     /// Fewer repetitions inside the cell.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// The cell's share of the time, in seconds.
+    #[arg(long)]
+    pub(crate) soft_limit: f64,
     /// The time after which the parent ends the cell, in seconds.
     #[arg(long)]
     pub(crate) budget: f64,
@@ -100,7 +103,7 @@ pub(crate) fn run(args: &CellArgs) -> Result<(), String> {
     let params = Params {
         workers: args.workers,
         quick: args.quick,
-        soft_limit: Duration::from_secs_f64(args.budget / 4.0),
+        soft_limit: Duration::from_secs_f64(args.soft_limit),
     };
     let measured = measure(&params);
     println!("{}", serde_json::to_string(&measured).map_err(|error| error.to_string())?);

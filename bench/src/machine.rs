@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::rivals;
+use crate::{native::Prepared, rivals};
 
 /// The machine, the compiler, the versions and the day.
 #[derive(Clone, Debug, Serialize)]
@@ -17,8 +17,13 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// The compiler that built the harness.
     pub(crate) rustc: String,
+    /// The compiler that built rivals in C++, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpp: Option<String>,
     /// Packages under measurement with their versions.
     pub(crate) versions: Vec<(String, String)>,
+    /// Rivals that are not there, with the reason.
+    pub(crate) absent: Vec<(String, String)>,
     /// The day of the run in UTC, as year-month-day.
     pub(crate) date: String,
 }
@@ -34,22 +39,46 @@ impl Machine {
             cpus_usable: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: kernel(),
             rustc: env!("BENCH_RUSTC").into(),
+            cpp: None,
             versions: rivals::ALL.iter().filter_map(version).collect(),
+            absent: Vec::new(),
             date: today(),
         }
+    }
+
+    /// Adds what is known about rivals that are programs of their own.
+    pub(crate) fn with(mut self, prepared: Prepared) -> Machine {
+        self.cpp = prepared.compiler;
+        self.versions.extend(prepared.versions);
+        self.absent = prepared.absent.into_iter().map(|absent| (absent.name.into(), absent.reason)).collect();
+        self
     }
 
     /// Lines that describe it: a label and what it says.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let versions: Vec<_> =
             self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        vec![
+        let mut lines = vec![
             ("date", self.date.clone()),
             ("machine", format!("{}, {} usable CPUs", self.cpu, self.cpus_usable)),
             ("kernel", self.kernel.clone()),
-            ("compiler", self.rustc.clone()),
+            (
+                "compiler",
+                [Some(&self.rustc), self.cpp.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            ),
             ("versions", versions.join(", ")),
-        ]
+        ];
+        if !self.absent.is_empty() {
+            let absent: Vec<_> =
+                self.absent.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
+            lines.push(("absent", absent.join("; ")));
+        }
+        lines
     }
 }
 

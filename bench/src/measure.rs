@@ -6,14 +6,18 @@ use crate::params::Params;
 
 /// Runs `round` once to warm up, then up to `full` times, and returns the median of each of its figures.
 ///
-/// A slow round is repeated less often: none is begun after the soft limit of `params`, except the first.
+/// A slow round is repeated less often: none is begun after the soft limit of `params`, except the first. Where the one
+/// that warms up takes longer than that, it is all that there is, and counts.
 pub(crate) fn medians<const N: usize>(
     params: &Params,
     full: usize,
     mut round: impl FnMut() -> [f64; N],
 ) -> [f64; N] {
     let begin = Instant::now();
-    round();
+    let warm_up = round();
+    if begin.elapsed() > params.soft_limit {
+        return warm_up;
+    }
     let mut samples: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
     for index in 0..params.repeats(full) {
         if index > 0 && begin.elapsed() > params.soft_limit {

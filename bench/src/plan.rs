@@ -52,6 +52,18 @@ impl Plan {
         Ok(Plan { parts: workloads.into_iter().map(part).collect() })
     }
 
+    /// The systems that have something to measure.
+    pub(crate) fn rivals(&self) -> Vec<&'static Rival> {
+        let cells: Vec<Cell> = self.parts.iter().flat_map(Part::cells).collect();
+        let is_measured = |rival: &&'static Rival| cells.iter().any(|cell| cell.rival.name == rival.name);
+        rivals::ALL.iter().copied().filter(is_measured).collect()
+    }
+
+    /// Leaves out the system called `name`, as if there were none of this name.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        self.parts.iter_mut().for_each(|part| part.rivals.retain(|rival| rival.name != name));
+    }
+
     /// The workloads, in the order of the report.
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts

@@ -11,22 +11,23 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    cell::Measured,
+    cell::{Measured, Value},
     disturbance::Disturbance,
     plan::{Cell, Part},
+    rivals::{self, Rival},
+    schedule::{self, FirstRun, Limits, SLOW_RATIO, Showed, Wish},
 };
-
-/// A cell that has hung this often is not tried again.
-const HANGS_MAX: usize = 2;
 
 /// From this share of the machine on, in per cent, other processes disturb a run so much that it is repeated.
 const DISTURBED_PERCENT: f64 = 10.0;
 /// The machine is left alone for so long before a disturbed run is repeated.
 const DISTURBED_PAUSE: Duration = Duration::from_secs(2);
+/// Runs that repeat disturbed ones may take this part of the whole time, in per cent, with their pauses.
+const SPARE_PERCENT: u32 = 10;
 
 /// What became of one run of a cell.
 #[derive(Clone, Debug)]
@@ -55,14 +56,16 @@ pub(crate) struct CellRuns {
 /// How to run cells.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Runs of each cell.
-    pub(crate) runs: usize,
+    /// How often each cell is run.
+    pub(crate) runs: Limits,
     /// How often a run that other processes disturbed is repeated.
     pub(crate) retries: usize,
     /// Fewer repetitions within a cell.
     pub(crate) quick: bool,
     /// The time after which a run counts as hanging.
     pub(crate) budget: Duration,
+    /// What all of it may take.
+    pub(crate) time: Duration,
 }
 
 /// Runs cells.
@@ -70,35 +73,73 @@ pub(crate) struct Settings {
 pub(crate) struct Runner {
     program: PathBuf,
     settings: Settings,
+    began: Instant,
+    /// What is left of the time that may be spent on runs which repeat disturbed ones.
+    spare: Duration,
+}
+
+impl Settings {
+    /// What `parts` ask for.
+    pub(crate) fn wishes(&self, parts: &[Part]) -> Vec<Wish> {
+        let wish = |part: &Part| Wish {
+            cells: part.cells().len(),
+            run: schedule::usual_time(part.workload.name, self.quick),
+        };
+        parts.iter().map(wish).collect()
+    }
+
+    /// A cell that has hung this often is not tried again.
+    fn hangs_max(&self) -> usize {
+        if self.quick { 1 } else { 2 }
+    }
 }
 
 impl Runner {
-    /// A runner with these settings.
+    /// A runner with these settings, whose time begins now.
     pub(crate) fn new(settings: Settings) -> Result<Runner, String> {
         let program =
             std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-        Ok(Runner { program, settings })
+        let spare = settings.time * SPARE_PERCENT / 100;
+        Ok(Runner { program, settings, began: Instant::now(), spare })
     }
 
-    /// Runs all cells of `part`, interleaved.
-    pub(crate) fn run(&self, part: &Part) -> Vec<CellRuns> {
+    /// What the runs have taken until now.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Runs all cells of the first of `parts`, interleaved. The others are those that come later.
+    pub(crate) fn run(&mut self, parts: &[Part]) -> Vec<CellRuns> {
+        let part = &parts[0];
+        let left = self.settings.time.saturating_sub(self.elapsed());
+        let share = schedule::share(left, &self.settings.wishes(parts), self.settings.runs);
+        let begin = Instant::now();
         let cells = part.cells().into_iter();
         let new = |cell| CellRuns { cell, outcomes: Vec::new(), disturbances: Vec::new() };
         let mut results: Vec<_> = cells.map(new).collect();
-        let runs = self.settings.runs;
-        for run in 1..=runs {
-            for result in &mut results {
-                if result.hangs() >= HANGS_MAX {
-                    continue;
+        let mut took = Vec::new();
+        for result in &mut results {
+            let begin = Instant::now();
+            self.run_into(result, "first run", share.soft_limit);
+            took.push(begin.elapsed());
+        }
+        let baseline = rivals::baseline(part.workload, &part.rivals);
+        let first_run = |(result, took): (&CellRuns, &Duration)| FirstRun {
+            took: *took,
+            showed: match result.hangs() {
+                0 if is_slow(result, &results, baseline) => Showed::Slow,
+                0 => Showed::Usual,
+                _ => Showed::Hangs(self.settings.hangs_max()),
+            },
+        };
+        let first_runs: Vec<FirstRun> = results.iter().zip(&took).map(first_run).collect();
+        let left = share.all.saturating_sub(begin.elapsed());
+        let runs = schedule::runs_of(&first_runs, left, self.settings.runs);
+        for run in 2..=runs.iter().copied().max().unwrap_or(0) {
+            for (result, &runs) in results.iter_mut().zip(&runs) {
+                if run <= runs && result.hangs() < self.settings.hangs_max() {
+                    self.run_into(result, &format!("run {run} of {runs}"), share.soft_limit);
                 }
-                let cell = result.cell;
-                progress(&format!(
-                    "{} {}, {} workers, run {run} of {runs}",
-                    cell.workload.name, cell.rival.name, cell.workers
-                ));
-                let (outcome, disturbance) = self.run_cell_patiently(cell);
-                result.outcomes.push(outcome);
-                result.disturbances.extend(disturbance);
             }
         }
         progress("");
@@ -106,15 +147,25 @@ impl Runner {
         results
     }
 
+    /// Runs the cell of `result` once more.
+    fn run_into(&mut self, result: &mut CellRuns, which: &str, soft_limit: Duration) {
+        let cell = result.cell;
+        progress(&format!("{} {}, {} workers, {which}", cell.workload.name, cell.rival.name, cell.workers));
+        let (outcome, disturbance) = self.run_cell_patiently(cell, soft_limit);
+        result.outcomes.push(outcome);
+        result.disturbances.extend(disturbance);
+    }
+
     /// Runs one cell, again if it was disturbed; the outcome of the least disturbed try, and how much that was.
-    fn run_cell_patiently(&self, cell: Cell) -> (Outcome, Option<f64>) {
+    fn run_cell_patiently(&mut self, cell: Cell, soft_limit: Duration) -> (Outcome, Option<f64>) {
         let mut best: Option<(Outcome, Option<f64>)> = None;
         for attempt in 0..=self.settings.retries {
+            let begin = Instant::now();
             if attempt > 0 {
                 thread::sleep(DISTURBED_PAUSE);
             }
             let disturbance = Disturbance::start();
-            let outcome = self.run_cell(cell);
+            let outcome = self.run_cell(cell, soft_limit);
             let percent = disturbance.percent();
             let is_quiet = percent.is_none_or(|percent| percent < DISTURBED_PERCENT);
             // A failure is a result, however busy the machine was.
@@ -127,15 +178,24 @@ impl Runner {
             if best.as_ref().is_none_or(|(_, least)| percent < *least) {
                 best = Some((outcome, percent));
             }
+            if attempt > 0 {
+                self.spare = self.spare.saturating_sub(begin.elapsed());
+            }
+            if self.spare.is_zero() {
+                break;
+            }
         }
         best.expect("there is at least one try")
     }
 
     /// Runs one cell once.
-    fn run_cell(&self, cell: Cell) -> Outcome {
+    fn run_cell(&self, cell: Cell, soft_limit: Duration) -> Outcome {
         let mut command = Command::new(&self.program);
         command.args(["cell", cell.workload.name, cell.rival.name]);
         command.args(["--workers", &cell.workers.to_string()]);
+        // What takes much of the budget for one round has no time for another.
+        let soft_limit = soft_limit.min(self.settings.budget / 4);
+        command.args(["--soft-limit", &soft_limit.as_secs_f64().to_string()]);
         command.args(["--budget", &self.settings.budget.as_secs_f64().to_string()]);
         if self.settings.quick {
             command.arg("--quick");
@@ -149,9 +209,35 @@ impl Runner {
 }
 
 impl CellRuns {
+    /// What its first run has measured.
+    fn first(&self) -> Option<&Measured> {
+        match self.outcomes.first()? {
+            Outcome::Measured(measured) => Some(measured),
+            _ => None,
+        }
+    }
+
     fn hangs(&self) -> usize {
         self.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Hung)).count()
     }
+}
+
+/// Whether the system of `result` is slow beside `baseline`, in everything that both have measured.
+fn is_slow(result: &CellRuns, results: &[CellRuns], baseline: Option<&Rival>) -> bool {
+    let Some(baseline) = baseline else { return false };
+    let of_baseline = || results.iter().filter(|other| other.cell.rival.name == baseline.name);
+    let as_many = || of_baseline().find(|other| other.cell.workers == result.cell.workers);
+    let (Some(mine), Some(its)) =
+        (result.first(), as_many().or(of_baseline().next()).and_then(CellRuns::first))
+    else {
+        return false;
+    };
+    let ratio = |value: &Value| {
+        let same = its.values.iter().find(|other| other.metric == value.metric)?;
+        (same.value > 0.0).then(|| value.value / same.value)
+    };
+    let ratios: Vec<f64> = mine.values.iter().filter_map(ratio).collect();
+    !ratios.is_empty() && ratios.iter().all(|ratio| *ratio >= SLOW_RATIO)
 }
 
 /// Waits for a cell's process, without using the processor meanwhile, and kills it when `budget` is spent.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -18,4 +20,16 @@ fn percentiles_are_samples() {
     assert_eq!(percentile(&mut thousand, 99.9), 999.0);
     assert_eq!(percentile(&mut thousand[..334], 99.9), 334.0);
     assert_eq!(percentile(&mut thousand[..480], 99.0), 476.0);
+}
+
+#[test]
+fn a_slow_round_is_run_once_and_counts() {
+    let mut rounds = 0;
+    let params = Params { workers: 1, quick: false, soft_limit: Duration::ZERO };
+    let [figure] = medians(&params, 7, || {
+        std::thread::sleep(Duration::from_millis(1));
+        rounds += 1;
+        [f64::from(rounds)]
+    });
+    assert_eq!((rounds, figure), (1, 1.0));
 }

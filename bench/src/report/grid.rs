@@ -67,6 +67,11 @@ pub(super) fn figure(value: f64) -> String {
     }
 }
 
+/// A figure in this unit. Ratios near one have a digit more: there, a few thousandths say something.
+pub(super) fn figure_in(value: f64, unit: &str) -> String {
+    if unit == "x" && (0.9..1.9995).contains(&value) { format!("{value:.3}") } else { figure(value) }
+}
+
 /// A whole number with commas between the thousands.
 fn thousands(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();

@@ -1,22 +1,16 @@
 //! The page `results/RESULTS.md`.
 
-use super::{Report, grid::Grid};
+use super::{Report, grid::Grid, picture, plot::Plot};
 
-/// The whole page.
-pub(super) fn page(report: &Report) -> String {
-    let mut page = String::from(
-        "# Results\n\nWritten by the harness; `README.md` says how each figure is measured.\n\n",
-    );
-    page += &format!("```sh\n{}\n```\n\n", report.command);
-    for (label, text) in report.machine.lines() {
-        page += &format!("- {label}: {text}\n");
-    }
-    page += &format!("- figures: {}\n", report.figures_are());
+/// The whole page, with the pictures of each section.
+pub(super) fn page(report: &Report, plots: &[Vec<Plot>]) -> String {
+    let mut page = head(report, "Results");
     page += "\n## Medians\n\n";
     page += &overview(report).to_markdown();
     page += "\n`-`: the system cannot express the workload.\n";
-    for section in &report.sections {
+    for (section, plots) in report.sections.iter().zip(plots) {
         page += &format!("\n## {}\n\n{}\n", section.workload, section.about);
+        plots.iter().for_each(|plot| page += &picture(plot));
         if let Some(warning) = section.disturbance() {
             page += &format!("\n{warning}\n");
         }
@@ -33,6 +27,19 @@ pub(super) fn page(report: &Report) -> String {
         }
     }
     page
+}
+
+/// What a page begins with: how, when and where its figures were measured.
+pub(super) fn head(report: &Report, title: &str) -> String {
+    let mut head =
+        format!("# {title}\n\nWritten by the harness; `README.md` says how each figure is measured.\n\n");
+    head += &format!("```sh\n{}\n```\n\n", report.command);
+    for (label, text) in report.machine.lines() {
+        head += &format!("- {label}: {text}\n");
+    }
+    head += &format!("- figures: {}\n", report.figures_are());
+    head += &format!("- runs: {}\n", report.runs_were());
+    head
 }
 
 /// One table with the medians of everything.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::grid::{Grid, figure};
+use super::grid::{Grid, figure, figure_in};
 use crate::{
     plan::Part,
     rivals::{self, Kind},
@@ -30,6 +30,9 @@ pub(crate) struct Section {
     /// The share of the machine, in per cent, that other processes used during the most disturbed run, where
     /// that is known.
     pub(super) disturbance_percent: Option<f64>,
+    /// How often each of its cells was run.
+    #[serde(skip)]
+    runs_of_cells: Vec<usize>,
     /// Its metrics.
     pub(super) metrics: Vec<MetricSection>,
 }
@@ -79,8 +82,14 @@ impl Section {
             systems: part.rivals.iter().map(|rival| rival.name).collect(),
             workers: part.workers.clone(),
             disturbance_percent: runs.iter().flat_map(|runs| &runs.disturbances).copied().reduce(f64::max),
-            metrics: workload.metrics.iter().map(metric_section).collect(),
+            runs_of_cells: runs.iter().map(|runs| runs.outcomes.len()).collect(),
+            metrics: workload.metrics.iter().map(metric_section).filter(MetricSection::is_measured).collect(),
         }
+    }
+
+    /// How often each cell was run.
+    pub(super) fn runs_of_cells(&self) -> impl Iterator<Item = usize> {
+        self.runs_of_cells.iter().copied()
     }
 
     /// Prints the tables.
@@ -142,10 +151,10 @@ impl Section {
 
     /// A system's cells in the group of columns for that many workers.
     fn cells(&self, metric: &MetricSection, system: &str, workers: usize) -> Vec<String> {
-        let figures = metric
-            .entry(system, workers)
-            .and_then(|entry| entry.summary.figures.as_ref())
-            .map(|figures| [figure(figures.median), figure(figures.min), figure(figures.max)]);
+        let figures =
+            metric.entry(system, workers).and_then(|entry| entry.summary.figures.as_ref()).map(|figures| {
+                [figures.median, figures.min, figures.max].map(|value| figure_in(value, metric.unit))
+            });
         let mut cells =
             figures.unwrap_or_else(|| [metric.short(system, workers), String::new(), String::new()]).to_vec();
         if self.baseline.is_some() {
@@ -187,7 +196,12 @@ impl Section {
 }
 
 impl MetricSection {
-    fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
+    /// Whether any system has it.
+    fn is_measured(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    pub(super) fn entry(&self, system: &str, workers: usize) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.system == system && entry.workers == workers)
     }
 
@@ -199,18 +213,18 @@ impl MetricSection {
     /// A system's median as text, or the word for its failure, or `-`.
     pub(super) fn short(&self, system: &str, workers: usize) -> String {
         match (self.median(system, workers), self.entry(system, workers)) {
-            (Some(median), _) => figure(median),
+            (Some(median), _) => figure_in(median, self.unit),
             (None, Some(entry)) => entry.summary.failures.first().map_or("-", |failure| failure.word).into(),
             (None, None) => "-".into(),
         }
     }
 }
 
-fn figure_of_ratio(ratio: f64) -> String {
+pub(super) fn figure_of_ratio(ratio: f64) -> String {
     if ratio >= 9.995 { figure(ratio) } else { format!("{ratio:.2}") }
 }
 
-fn plural(workers: usize) -> String {
+pub(super) fn plural(workers: usize) -> String {
     if workers == 1 { "1 worker".into() } else { format!("{workers} workers") }
 }
 

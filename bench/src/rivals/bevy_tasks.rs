@@ -1,9 +1,20 @@
 //! bevy_tasks: the task pools of a game engine, on async-executor. Its scopes run tasks on the calling thread,
 //! too: rounds are therefore run by a task, so that no more threads work than the workers that were asked for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    array,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use bevy_tasks::{ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on};
+use bevy_tasks::{
+    ParallelSlice, ParallelSliceMut, Scope, TaskPool, TaskPoolBuilder, block_on,
+    futures_lite::future::yield_now,
+};
 
 use super::{Kind, Rival};
 use crate::{
@@ -11,11 +22,17 @@ use crate::{
     params::Params,
     placement::pin_to_nth_cpu,
     workloads::{
-        chain, flat_spawn,
+        batches, chain, chain_sizes, flat_spawn, flat_spawn_sizes, frame,
         frame_beside_low::{self, BARRIERS, JOBS},
-        idle,
+        idle, imbalanced, jobs_200ns,
         latency::{self, Piece, Probe},
-        outside, par_for, sand, start_stop, tree,
+        mandelbrot, npb, outside, par_for, par_for_sizes, sand,
+        skynet::{self, Share},
+        start_stop,
+        thief_latency::{self, Meeting},
+        transforms, tree, tree_sizes, wake_storm,
+        wavefront::{self, Grid},
+        yields,
     },
 };
 
@@ -26,13 +43,29 @@ pub(crate) static RIVAL: Rival = Rival {
     package: Some("bevy_tasks"),
     workers_max: None,
     cells: &[
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&yields::WORKLOAD, yields),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
+        (&transforms::WORKLOAD, transforms),
         (&par_for::WORKLOAD, par_for),
+        (&par_for_sizes::WORKLOAD, par_for_sizes),
+        (&npb::WORKLOAD, npb),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
+        (&mandelbrot::WORKLOAD, mandelbrot),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
@@ -58,49 +91,103 @@ where
     block_on(pool.spawn(async move { f(&params, pool) }))
 }
 
+/// A task awaits the tasks that it has spawned.
+fn skynet(params: &Params) -> Measured {
+    fn sum(pool: &'static TaskPool, share: Share) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(async move {
+            if let Some(number) = share.leaf() {
+                return number;
+            }
+            let children: [_; skynet::CHILDREN] =
+                array::from_fn(|index| pool.spawn(sum(pool, share.child(index))));
+            let mut all = 0;
+            for child in children {
+                all += child.await;
+            }
+            all
+        })
+    }
+    let pool = leaked_pool(params.workers);
+    skynet::measure(params, &[("tasks", &|all| block_on(pool.spawn(sum(pool, all))))])
+}
+
+fn spawn_flat(pool: &TaskPool, jobs: usize) {
+    pool.scope(|scope| {
+        for index in 0..jobs {
+            scope.spawn(async move { flat_spawn::empty(index) });
+        }
+    });
+}
+
 fn flat_spawn(params: &Params) -> Measured {
+    in_task(params, |params, pool| flat_spawn::measure(params, || spawn_flat(pool, flat_spawn::JOBS)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| flat_spawn_sizes::measure(params, |jobs| spawn_flat(pool, jobs)))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
     in_task(params, |params, pool| {
-        flat_spawn::measure(params, || {
-            pool.scope(|scope| {
-                for index in 0..flat_spawn::JOBS {
-                    scope.spawn(async move { flat_spawn::empty(index) });
-                }
-            });
+        jobs_200ns::measure(params, |job| {
+            pool.scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| scope.spawn(async move { job.run() })));
         })
     })
 }
 
-fn chain(params: &Params) -> Measured {
-    fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
-        if left > 0 {
-            scope.spawn(async move { link(scope, left - 1) });
-        }
+fn link<'scope>(scope: &'scope Scope<'scope, '_, ()>, left: usize) {
+    if left > 0 {
+        scope.spawn(async move { link(scope, left - 1) });
     }
+}
+
+fn chain(params: &Params) -> Measured {
     in_task(params, |params, pool| {
         chain::measure(params, || drop(pool.scope(|scope| link(scope, chain::EDGES))))
     })
 }
 
+fn chain_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        chain_sizes::measure(params, |jobs| drop(pool.scope(|scope| link(scope, jobs))))
+    })
+}
+
+fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
+    if depth > 0 {
+        scope.spawn(async move { node(scope, depth - 1) });
+        scope.spawn(async move { node(scope, depth - 1) });
+    }
+}
+
+fn run_tree(pool: &TaskPool, depth: u32) {
+    pool.scope(|scope| scope.spawn(async move { node(scope, depth) }));
+}
+
 fn tree(params: &Params) -> Measured {
-    fn node<'scope>(scope: &'scope Scope<'scope, '_, ()>, depth: u32) {
-        if depth > 0 {
-            scope.spawn(async move { node(scope, depth - 1) });
-            scope.spawn(async move { node(scope, depth - 1) });
+    in_task(params, |params, pool| tree::measure(params, || run_tree(pool, tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| tree_sizes::measure(params, |depth| run_tree(pool, depth)))
+}
+
+/// There are no dependencies between tasks: the last of a block's predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    fn run<'scope>(scope: &'scope Scope<'scope, '_, ()>, grid: &'scope Grid, block: usize) {
+        grid.compute(block);
+        for next in grid.finish(block).into_iter().flatten() {
+            scope.spawn(async move { run(scope, grid, next) });
         }
     }
     in_task(params, |params, pool| {
-        tree::measure(params, || {
-            pool.scope(|scope| scope.spawn(async move { node(scope, tree::DEPTH) }));
-        })
+        let wave = |grid: &Arc<Grid>| drop(pool.scope(|scope| run(scope, grid, 0)));
+        wavefront::measure(params, &[("scope", &wave)])
     })
 }
 
 fn par_for(params: &Params) -> Measured {
     in_task(params, |params, pool| {
-        let workers = params.workers;
-        let chunks = |a, x: &[f32], mut y: &mut [f32], size: usize| {
-            y.par_chunk_map_mut(pool, size, |index, y| par_for::saxpy(a, &x[index * size..][..y.len()], y));
-        };
         let batches = |n: usize, size: usize| {
             pool.scope(|scope| {
                 for begin in (0..n).step_by(size) {
@@ -108,33 +195,129 @@ fn par_for(params: &Params) -> Measured {
                 }
             });
         };
-        par_for::measure(
-            params,
-            &[
-                ("par_chunk_map_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
-                ("par_chunk_map_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
-                ("par_chunk_map_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
-            ],
-            &[
-                ("scope, batches of 16", &|n| batches(n, 16)),
-                ("scope, batches of n/(8 workers)", &|n| batches(n, n.div_ceil(8 * workers))),
-            ],
-        )
+        with_saxpy_forms(params.workers, pool, |saxpy| {
+            par_for::measure(
+                params,
+                saxpy,
+                &[
+                    ("scope, batches of 16", &|n| batches(n, 16)),
+                    ("scope, batches of n/(8 workers)", &|n| batches(n, n.div_ceil(8 * params.workers))),
+                ],
+            )
+        })
     })
 }
 
-fn sand(params: &Params) -> Measured {
-    struct Bevy(&'static TaskPool);
-    impl sand::Loops for Bevy {
-        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
-            items.par_chunk_map(self.0, size, body);
-        }
+fn mandelbrot(params: &Params) -> Measured {
+    in_task(params, |params, pool| mandelbrot::measure(params, &Loops(pool)))
+}
 
-        fn chunks_mut<T: Send>(&self, mut items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
-            items.par_chunk_map_mut(self.0, size, body);
+fn par_for_sizes(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let chunks = |mut values: &mut [f32], size: usize| {
+            values.par_chunk_map_mut(pool, size, |_, chunk| chunk.iter_mut().for_each(par_for_sizes::heavy));
+        };
+        with_saxpy_forms(params.workers, pool, |saxpy| {
+            par_for_sizes::measure(
+                params,
+                saxpy,
+                &[
+                    ("par_chunk_map_mut 1", &|values| chunks(values, 1)),
+                    ("par_chunk_map_mut n/(4 workers)", &|values| {
+                        let size = values.len().div_ceil(4 * params.workers);
+                        chunks(values, size);
+                    }),
+                ],
+            )
+        })
+    })
+}
+
+/// Hands over the forms of the saxpy loop.
+fn with_saxpy_forms<R>(
+    workers: usize,
+    pool: &TaskPool,
+    measure: impl FnOnce(&[par_for::SaxpyForm<'_>]) -> R,
+) -> R {
+    let chunks = |a, x: &[f32], mut y: &mut [f32], size: usize| {
+        y.par_chunk_map_mut(pool, size, |index, y| par_for::saxpy(a, &x[index * size..][..y.len()], y));
+    };
+    measure(&[
+        ("par_chunk_map_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
+        ("par_chunk_map_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+        ("par_chunk_map_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+    ])
+}
+
+/// Its loops over chunks.
+struct Loops(&'static TaskPool);
+
+impl sand::Loops for Loops {
+    fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+        items.par_chunk_map(self.0, size, body);
+    }
+
+    fn chunks_mut<T: Send>(
+        &self,
+        mut items: &mut [T],
+        size: usize,
+        body: impl Fn(usize, &mut [T]) + Send + Sync,
+    ) {
+        items.par_chunk_map_mut(self.0, size, body);
+    }
+}
+
+fn sand(params: &Params) -> Measured {
+    in_task(params, |params, pool| sand::measure(params, &Loops(pool)))
+}
+
+fn npb(params: &Params) -> Measured {
+    in_task(params, |params, pool| npb::measure(params, &Loops(pool)))
+}
+
+fn batches(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let batch = |jobs| {
+            pool.scope(|scope| {
+                (0..jobs).for_each(|index| scope.spawn(async move { flat_spawn::empty(index) }));
+            });
+        };
+        batches::measure(params, &[("scope", &|jobs, batches| (0..batches).for_each(|_| batch(jobs)))])
+    })
+}
+
+fn imbalanced(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        let scope = |jobs: &'static imbalanced::Jobs| {
+            pool.scope(|scope| {
+                (0..imbalanced::JOBS).for_each(|index| scope.spawn(async move { jobs.run(index) }));
+            });
+        };
+        imbalanced::measure(params, &[("scope", &scope)])
+    })
+}
+
+fn transforms(params: &Params) -> Measured {
+    fn visit<'scope, 'env>(scope: &'scope Scope<'scope, 'env, ()>, node: transforms::Node<'scope>) {
+        node.visit(|child| scope.spawn(async move { visit(scope, child) }));
+    }
+    in_task(params, |params, pool| {
+        transforms::measure(params, |root| drop(pool.scope(|scope| visit(scope, root))))
+    })
+}
+
+/// Two tasks that yield to each other.
+fn yields(params: &Params) -> Measured {
+    async fn take_turns() {
+        for _ in 0..yields::TURNS {
+            yield_now().await;
         }
     }
-    in_task(params, |params, pool| sand::measure(params, &Bevy(pool)))
+    let pool = pool(params.workers);
+    yields::measure(params, || {
+        let tasks = [pool.spawn(take_turns()), pool.spawn(take_turns())];
+        tasks.into_iter().for_each(block_on);
+    })
 }
 
 fn outside(params: &Params) -> Measured {
@@ -161,6 +344,44 @@ fn latency(params: &Params) -> Measured {
     }
     let workers = params.workers;
     latency::measure(params, TwoPools { compute: pool(workers), async_compute: pool(workers) })
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let pool = pool(params.workers);
+    wake_storm::measure(params, |drops| {
+        drops.for_each(|drop| pool.spawn(async move { drop.run() }).detach());
+    })
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    async fn spawner(meeting: &'static Meeting, pool: &TaskPool) {
+        meeting.begin();
+        let work = pool.spawn(async { meeting.start() });
+        meeting.work();
+        work.await;
+        meeting.end();
+    }
+    let pool = leaked_pool(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| pool.spawn(async { meeting.occupy() }).detach(),
+            spawner: Some(&|meeting| pool.spawn(spawner(meeting, pool)).detach()),
+            joiner: None,
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    in_task(params, |params, pool| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                pool.scope(|scope| {
+                    (0..frame::JOBS).for_each(|_| scope.spawn(async move { job.run() }));
+                });
+            }
+        })
+    })
 }
 
 /// Two pools as above, each with a thread pinned to each CPU.

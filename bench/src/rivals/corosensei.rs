@@ -10,7 +10,7 @@ use crate::{
     coloured::ColouredStack,
     measure::{ns_per_op, time_ns},
     params::Params,
-    workloads::{fanout, memory_fibers, switch, switch_many},
+    workloads::{fanout, fanout_sizes, memory_fibers, switch, switch_many, yields},
 };
 
 pub(crate) static RIVAL: Rival = Rival {
@@ -22,7 +22,9 @@ pub(crate) static RIVAL: Rival = Rival {
     cells: &[
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
+        (&yields::WORKLOAD, yields),
         (&fanout::WORKLOAD, fanout),
+        (&fanout_sizes::WORKLOAD, fanout_sizes),
         (&memory_fibers::WORKLOAD, memory_fibers),
     ],
 };
@@ -43,6 +45,22 @@ fn switch(params: &Params) -> Measured {
     })
 }
 
+fn yields(params: &Params) -> Measured {
+    let new = |_| {
+        Coroutine::new(|yielder: &Yielder<(), ()>, ()| {
+            loop {
+                yielder.suspend(());
+            }
+        })
+    };
+    let mut coroutines: [Coroutine<(), (), ()>; 2] = [0, 1].map(new);
+    yields::measure(params, || {
+        for _ in 0..yields::TURNS {
+            coroutines.iter_mut().for_each(|coroutine| _ = black_box(coroutine.resume(())));
+        }
+    })
+}
+
 fn switch_many(params: &Params) -> Measured {
     let [turn, aligned_turn] = switch_many::WORKLOAD.metrics else { unreachable!("there are two metrics") };
     let coloured = (0..switch_many::FIBERS).map(|index| ColouredStack::new(STACK_BYTES, index));
@@ -53,7 +71,10 @@ fn switch_many(params: &Params) -> Measured {
 }
 
 /// The time of a turn when a coroutine on each of `stacks` is resumed in turn.
-fn round_robin<S: corosensei::stack::Stack + 'static>(params: &Params, stacks: impl Iterator<Item = S>) -> f64 {
+fn round_robin<S: corosensei::stack::Stack + 'static>(
+    params: &Params,
+    stacks: impl Iterator<Item = S>,
+) -> f64 {
     let mut coroutines: Vec<Coroutine<(), (), (), S>> = stacks
         .map(|stack| {
             Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| {
@@ -63,7 +84,7 @@ fn round_robin<S: corosensei::stack::Stack + 'static>(params: &Params, stacks: i
             })
         })
         .collect();
-    ns_per_op(params, switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
+    ns_per_op(&params.share(2), switch_many::REPEATS, switch_many::TURNS_IN_ALL, || {
         for _ in 0..switch_many::TURNS {
             for coroutine in &mut coroutines {
                 black_box(coroutine.resume(()));
@@ -72,13 +93,23 @@ fn round_robin<S: corosensei::stack::Stack + 'static>(params: &Params, stacks: i
     })
 }
 
-fn fanout(params: &Params) -> Measured {
-    let mut stacks: Vec<ColouredStack> =
-        (0..fanout::WAITERS).map(|index| ColouredStack::new(STACK_BYTES, index)).collect();
-    let mut coroutines: Vec<Coroutine<(), (), (), ColouredStack>> = Vec::with_capacity(fanout::WAITERS);
-    fanout::measure(params, || {
+/// More mappings than this many stacks with guards are not to be had by default.
+const STACKS_MAX: usize = 10_000;
+
+/// Coroutines on recycled stacks.
+#[derive(Default)]
+struct Fanout {
+    stacks: Vec<ColouredStack>,
+    coroutines: Vec<Coroutine<(), (), (), ColouredStack>>,
+}
+
+impl Fanout {
+    /// Lets so many coroutines suspend, and resumes them; the times of both halves in nanoseconds.
+    fn round(&mut self, waiters: usize) -> [f64; 2] {
+        let Fanout { stacks, coroutines } = self;
+        stacks.extend((stacks.len()..waiters).map(|index| ColouredStack::new(STACK_BYTES, index)));
         let suspend_ns = time_ns(|| {
-            for stack in stacks.drain(..) {
+            for stack in stacks.drain(..waiters) {
                 let mut coroutine =
                     Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| yielder.suspend(()));
                 black_box(coroutine.resume(()));
@@ -86,13 +117,23 @@ fn fanout(params: &Params) -> Measured {
             }
         });
         let resume_ns = time_ns(|| {
-            for coroutine in &mut coroutines {
+            for coroutine in &mut *coroutines {
                 black_box(coroutine.resume(()));
             }
         });
         stacks.extend(coroutines.drain(..).map(Coroutine::into_stack));
         [suspend_ns, resume_ns]
-    })
+    }
+}
+
+fn fanout(params: &Params) -> Measured {
+    let mut fanout = Fanout::default();
+    fanout::measure(params, || fanout.round(fanout::WAITERS))
+}
+
+fn fanout_sizes(params: &Params) -> Measured {
+    let mut fanout = Fanout::default();
+    fanout_sizes::measure_up_to(params, STACKS_MAX, |waiters| fanout.round(waiters))
 }
 
 fn memory_fibers(params: &Params) -> Measured {

@@ -1,9 +1,10 @@
 //! The systems that are measured. Each file is one: its [`Rival`] lists the workloads that the system can
 //! express, with the function that measures each.
 //!
-//! To add a rival: write its file with a `RIVAL`, and add its name to the list below.
+//! To add a rival: write its file with a `RIVAL`, and add its name to the list below. A rival that is a
+//! program of its own has a `NATIVE` besides, in the list of those, and its program in `bench/native/`.
 
-use crate::{cell::Measured, params::Params, workloads::Workload};
+use crate::{cell::Measured, native::Native, params::Params, workloads::Workload};
 
 /// A system to measure.
 #[derive(Debug)]
@@ -77,11 +78,40 @@ rivals! {
     rayon,
     rayon_2pools,
     rayon_nice,
+    chili,
+    #[cfg(feature = "forte")]
+    forte,
     bumpalo,
     tokio,
+    may,
     bevy_tasks,
+    onetbb,
+    openmp,
+    boost_fiber,
+    enkits,
+    marl,
+    fibertaskinglib,
+    taskflow,
+    rustfiber,
     #[cfg(feature = "ramie")]
     ramie,
+}
+
+/// Those of them that are programs of their own.
+pub(crate) static NATIVE: &[&Native] = &[
+    &onetbb::NATIVE,
+    &openmp::NATIVE,
+    &boost_fiber::NATIVE,
+    &enkits::NATIVE,
+    &marl::NATIVE,
+    &fibertaskinglib::NATIVE,
+    &taskflow::NATIVE,
+    &rustfiber::NATIVE,
+];
+
+/// The program of the rival called `name`, if it is one of its own.
+pub(crate) fn native(name: &str) -> Option<&'static Native> {
+    NATIVE.iter().copied().find(|native| native.name == name)
 }
 
 /// The system called `name`.
@@ -90,7 +120,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Rival> {
 }
 
 /// The systems that figures are compared with, the most telling first.
-const BASELINES: [&str; 5] = ["rayon_2pools", "rayon", "corosensei", "thread", "serial"];
+const BASELINES: [&str; 6] = ["rayon_2pools", "rayon", "corosensei", "tokio", "thread", "serial"];
 
 /// The one of `rivals` that the figures of `workload` are compared with.
 pub(crate) fn baseline(workload: &Workload, rivals: &[&'static Rival]) -> Option<&'static Rival> {

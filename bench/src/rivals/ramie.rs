@@ -4,7 +4,7 @@ use std::{
     hint::black_box,
     sync::{
         Barrier,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,14 +14,25 @@ use ramie::{Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope};
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
+    fork::ForkJoin,
     measure::{medians, time_ns},
     params::Params,
     workloads::{
-        chain, fanout, fib, flat_batch, flat_spawn,
+        batches, chain, chain_sizes, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
+        frame,
         frame_beside_low::{self, BARRIERS, JOBS},
-        idle,
+        idle, imbalanced, integrate, jobs_200ns,
         latency::{self, Piece, Probe, Urgency},
-        memory_fibers, memory_frames, memory_jobs, never_waits, outside, par_for, sand, start_stop, switch, switch_many, tree,
+        mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs, never_waits, npb, nqueens, outside,
+        par_for, par_for_sizes,
+        producers::{self, CAPACITY, ITEMS, PRODUCERS},
+        quicksort, sand,
+        skynet::{self, Share},
+        start_stop, switch, switch_many,
+        thief_latency::{self, Meeting},
+        transforms, tree, tree_sizes, uts, wake_storm,
+        wavefront::{self, Grid},
+        yields,
     },
 };
 
@@ -33,19 +44,42 @@ pub(crate) static RIVAL: Rival = Rival {
     workers_max: None,
     cells: &[
         (&fib::WORKLOAD, fib),
+        (&integrate::WORKLOAD, |params| by_join(params, integrate::measure::<Join>)),
+        (&nqueens::WORKLOAD, |params| by_join(params, nqueens::measure::<Join>)),
+        (&uts::WORKLOAD, uts),
+        (&quicksort::WORKLOAD, |params| by_join(params, quicksort::measure::<Join>)),
+        (&matmul::WORKLOAD, |params| by_join(params, matmul::measure::<Join>)),
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
         (&flat_batch::WORKLOAD, flat_batch),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&memory_jobs::WORKLOAD, memory_jobs),
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
+        (&yields::WORKLOAD, yields),
+        (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
+        (&fanout_sizes::WORKLOAD, fanout_sizes),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
+        (&transforms::WORKLOAD, transforms),
         (&par_for::WORKLOAD, par_for),
+        (&par_for_sizes::WORKLOAD, par_for_sizes),
+        (&npb::WORKLOAD, npb),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
+        (&mandelbrot::WORKLOAD, mandelbrot),
         (&sand::WORKLOAD, sand),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
         (&memory_fibers::WORKLOAD, memory_fibers),
         (&memory_frames::WORKLOAD, memory_frames),
@@ -69,14 +103,72 @@ fn fib(params: &Params) -> Measured {
     system(params.workers).run(|| fib::measure(params, fib))
 }
 
-fn flat_spawn(params: &Params) -> Measured {
+struct Join;
+
+impl ForkJoin for Join {
+    type Context<'a> = ();
+
+    fn join<A, B, RA, RB>((): &mut (), a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce(&mut ()) -> RA + Send,
+        B: FnOnce(&mut ()) -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        ramie::join(|| a(&mut ()), || b(&mut ()))
+    }
+}
+
+/// Runs a measurement whose recursion all systems share.
+fn by_join(params: &Params, measure: fn(&Params, &mut ()) -> Measured) -> Measured {
+    system(params.workers).run(|| measure(params, &mut ()))
+}
+
+/// The deep tree needs more than the default stack, and gets what a thread of the standard library has.
+fn uts(params: &Params) -> Measured {
+    let system = JobSystem::builder().workers(params.workers).stack_size(2 << 20).build();
+    system.expect("the system starts").run(|| uts::measure::<Join>(params, &mut ()))
+}
+
+fn skynet(params: &Params) -> Measured {
+    fn in_scope(share: Share) -> u64 {
+        if let Some(number) = share.leaf() {
+            return number;
+        }
+        let mut sums = [0; skynet::CHILDREN];
+        ramie::scope(|scope| {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                let _ = scope.spawn(move || *sum = in_scope(share.child(index)));
+            }
+        });
+        sums.iter().sum()
+    }
     system(params.workers).run(|| {
-        flat_spawn::measure(params, || {
-            ramie::scope(|scope| {
-                for index in 0..flat_spawn::JOBS {
-                    let _ = scope.spawn(move || flat_spawn::empty(index));
-                }
-            });
+        let by_join = |all| skynet::by_join::<Join>(&mut (), all);
+        skynet::measure(params, &[("join", &by_join), ("scope", &in_scope)])
+    })
+}
+
+fn spawn_flat(jobs: usize) {
+    ramie::scope(|scope| {
+        for index in 0..jobs {
+            let _ = scope.spawn(move || flat_spawn::empty(index));
+        }
+    });
+}
+
+fn flat_spawn(params: &Params) -> Measured {
+    system(params.workers).run(|| flat_spawn::measure(params, || spawn_flat(flat_spawn::JOBS)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    system(params.workers).run(|| flat_spawn_sizes::measure(params, spawn_flat))
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        jobs_200ns::measure(params, |job| {
+            ramie::scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
         })
     })
 }
@@ -112,7 +204,8 @@ fn memory_jobs(params: &Params) -> Measured {
                     ramie::scope(|scope| {
                         for index in 0..MEMBERS {
                             let captures = memory_jobs::captures(round + index);
-                            let boxed: Box<dyn FnOnce() + Send> = Box::new(move || memory_jobs::body(&captures));
+                            let boxed: Box<dyn FnOnce() + Send> =
+                                Box::new(move || memory_jobs::body(&captures));
                             let _ = scope.spawn(boxed);
                         }
                     });
@@ -173,15 +266,19 @@ fn switch_many(params: &Params) -> Measured {
 }
 
 fn fanout(params: &Params) -> Measured {
-    system(params.workers).run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || (), || ())))
+    system(params.workers)
+        .run(|| fanout::measure(params, || suspend_and_resume(fanout::WAITERS, || (), || ())))
+}
+
+fn fanout_sizes(params: &Params) -> Measured {
+    system(params.workers)
+        .run(|| fanout_sizes::measure(params, |waiters| suspend_and_resume(waiters, || (), || ())))
 }
 
 fn memory_fibers(params: &Params) -> Measured {
     let system = JobSystem::builder().workers(params.workers).stack_size(memory_fibers::STACK_BYTES);
     let system = system.build().expect("the system starts");
-    memory_fibers::measure(params, |count, at_peak| {
-        system.run(|| suspend_and_resume(count, || (), at_peak))
-    })
+    memory_fibers::measure(params, |count, at_peak| system.run(|| suspend_and_resume(count, || (), at_peak)))
 }
 
 /// Lets `count` jobs wait for a counter, calls `at_peak`, signals it, and lets them do `then`. Returns, in nanoseconds, how long
@@ -211,67 +308,267 @@ fn suspend_and_resume(count: usize, then: fn(), at_peak: impl FnOnce()) -> [f64;
     [(signalled - begin - pause).as_nanos() as f64, signalled.elapsed().as_nanos() as f64]
 }
 
-fn chain(params: &Params) -> Measured {
-    fn link<'scope>(scope: &'scope Scope<'scope, '_>, left: usize) {
-        if left > 0 {
-            let _ = scope.spawn(move || link(scope, left - 1));
-        }
+fn link<'scope>(scope: &'scope Scope<'scope, '_>, left: usize) {
+    if left > 0 {
+        let _ = scope.spawn(move || link(scope, left - 1));
     }
+}
+
+fn chain(params: &Params) -> Measured {
+    system(params.workers).run(|| chain::measure(params, || ramie::scope(|scope| link(scope, chain::EDGES))))
+}
+
+fn chain_sizes(params: &Params) -> Measured {
     system(params.workers)
-        .run(|| chain::measure(params, || ramie::scope(|scope| link(scope, chain::EDGES))))
+        .run(|| chain_sizes::measure(params, |jobs| ramie::scope(|scope| link(scope, jobs))))
+}
+
+fn node<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32) {
+    if depth > 0 {
+        let _ = scope.spawn(move || node(scope, depth - 1));
+        let _ = scope.spawn(move || node(scope, depth - 1));
+    }
+}
+
+fn run_tree(depth: u32) {
+    ramie::scope(|scope| {
+        let _ = scope.spawn(move || node(scope, depth));
+    });
 }
 
 fn tree(params: &Params) -> Measured {
-    fn node<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32) {
-        if depth > 0 {
-            let _ = scope.spawn(move || node(scope, depth - 1));
-            let _ = scope.spawn(move || node(scope, depth - 1));
+    system(params.workers).run(|| tree::measure(params, || run_tree(tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    system(params.workers).run(|| tree_sizes::measure(params, run_tree))
+}
+
+/// All blocks are submitted at once, each after the counters of its predecessors; or the last of a block's
+/// predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    fn with_counters(grid: &Grid) {
+        let ended: Vec<Counter> = (0..grid.len()).map(|_| Counter::new(0)).collect();
+        ramie::scope(|scope| {
+            for block in 0..grid.len() {
+                let before = grid.predecessors(block).into_iter().flatten();
+                let job = before.fold(scope.job(), |job, before| job.after(&ended[before]));
+                job.counter(&ended[block]).detach(move || grid.compute(block));
+            }
+        });
+    }
+    fn run<'scope>(scope: &'scope Scope<'scope, '_>, grid: &'scope Grid, block: usize) {
+        grid.compute(block);
+        for next in grid.finish(block).into_iter().flatten() {
+            let _ = scope.spawn(move || run(scope, grid, next));
         }
     }
     system(params.workers).run(|| {
-        tree::measure(params, || {
-            ramie::scope(|scope| {
-                let _ = scope.spawn(move || node(scope, tree::DEPTH));
-            });
-        })
-    })
-}
-
-fn par_for(params: &Params) -> Measured {
-    let workers = params.workers;
-    let chunks = |a, x: &[f32], y: &mut [f32], size: usize| {
-        ramie::par_chunks_mut(y, size)
-            .for_each(|(index, y)| par_for::saxpy(a, &x[index * size..][..y.len()], y));
-    };
-    system(workers).run(|| {
-        par_for::measure(
+        wavefront::measure(
             params,
             &[
-                ("par_chunks_mut 1024", &|a, x, y| chunks(a, x, y, 1024)),
-                ("par_chunks_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
-                ("par_chunks_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
-                ("par_chunks_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
-            ],
-            &[
-                ("par", &|n| ramie::par(0..n).for_each(par_for::item)),
-                ("par, grain 16", &|n| ramie::par(0..n).grain(16).for_each(par_for::item)),
+                ("counters", &|grid| with_counters(grid)),
+                ("scope", &|grid| ramie::scope(|scope| run(scope, grid, 0))),
             ],
         )
     })
 }
 
-fn sand(params: &Params) -> Measured {
-    struct Ramie;
-    impl sand::Loops for Ramie {
-        fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
-            ramie::par_chunks(items, size).for_each(|(index, chunk)| body(index, chunk));
-        }
+fn par_for(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        with_saxpy_forms(params.workers, |saxpy| {
+            par_for::measure(
+                params,
+                saxpy,
+                &[
+                    ("par", &|n| ramie::par(0..n).for_each(par_for::item)),
+                    ("par, grain 16", &|n| ramie::par(0..n).grain(16).for_each(par_for::item)),
+                ],
+            )
+        })
+    })
+}
 
-        fn chunks_mut<T: Send>(&self, items: &mut [T], size: usize, body: impl Fn(usize, &mut [T]) + Send + Sync) {
-            ramie::par_chunks_mut(items, size).for_each(|(index, chunk)| body(index, chunk));
+fn par_for_sizes(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        with_saxpy_forms(params.workers, |saxpy| {
+            par_for_sizes::measure(
+                params,
+                saxpy,
+                &[
+                    ("par", &|values| ramie::par(values).for_each(par_for_sizes::heavy)),
+                    ("par, grain 1", &|values| {
+                        ramie::par(values).grain(1).for_each(par_for_sizes::heavy);
+                    }),
+                ],
+            )
+        })
+    })
+}
+
+/// Hands over the forms of the saxpy loop.
+fn with_saxpy_forms<R>(workers: usize, measure: impl FnOnce(&[par_for::SaxpyForm<'_>]) -> R) -> R {
+    let chunks = |a, x: &[f32], y: &mut [f32], size: usize| {
+        ramie::par_chunks_mut(y, size)
+            .for_each(|(index, y)| par_for::saxpy(a, &x[index * size..][..y.len()], y));
+    };
+    measure(&[
+        ("par_chunks_mut 1024", &|a, x, y| chunks(a, x, y, 1024)),
+        ("par_chunks_mut 4096", &|a, x, y| chunks(a, x, y, 4096)),
+        ("par_chunks_mut n/workers", &|a, x, y| chunks(a, x, y, x.len().div_ceil(workers))),
+        ("par_chunks_mut n/(4 workers)", &|a, x, y| chunks(a, x, y, x.len().div_ceil(4 * workers))),
+    ])
+}
+
+/// Its loops over chunks.
+struct Loops;
+
+impl sand::Loops for Loops {
+    fn chunks<T: Sync>(&self, items: &[T], size: usize, body: impl Fn(usize, &[T]) + Send + Sync) {
+        ramie::par_chunks(items, size).for_each(|(index, chunk)| body(index, chunk));
+    }
+
+    fn chunks_mut<T: Send>(
+        &self,
+        items: &mut [T],
+        size: usize,
+        body: impl Fn(usize, &mut [T]) + Send + Sync,
+    ) {
+        ramie::par_chunks_mut(items, size).for_each(|(index, chunk)| body(index, chunk));
+    }
+}
+
+fn sand(params: &Params) -> Measured {
+    system(params.workers).run(|| sand::measure(params, &Loops))
+}
+
+fn npb(params: &Params) -> Measured {
+    system(params.workers).run(|| npb::measure(params, &Loops))
+}
+
+fn batches(params: &Params) -> Measured {
+    let scope = |jobs| {
+        ramie::scope(|scope| {
+            (0..jobs).for_each(|index| drop(scope.spawn(move || flat_spawn::empty(index))));
+        });
+    };
+    let batch = |jobs| ramie::spawn_batch((0..jobs).map(|index| move || flat_spawn::empty(index))).wait();
+    system(params.workers).run(|| {
+        batches::measure(
+            params,
+            &[
+                ("scope", &|jobs, batches| (0..batches).for_each(|_| scope(jobs))),
+                ("spawn_batch", &|jobs, batches| (0..batches).for_each(|_| batch(jobs))),
+            ],
+        )
+    })
+}
+
+fn mandelbrot(params: &Params) -> Measured {
+    system(params.workers).run(|| mandelbrot::measure(params, &Loops))
+}
+
+fn imbalanced(params: &Params) -> Measured {
+    const JOBS: usize = imbalanced::JOBS;
+    system(params.workers).run(|| {
+        imbalanced::measure(
+            params,
+            &[
+                ("scope", &|jobs| {
+                    ramie::scope(|scope| {
+                        (0..JOBS).for_each(|index| drop(scope.spawn(move || jobs.run(index))));
+                    });
+                }),
+                ("spawn_batch", &|jobs| {
+                    ramie::spawn_batch((0..JOBS).map(|index| move || jobs.run(index))).wait()
+                }),
+                ("par, grain 1", &|jobs| ramie::par(0..JOBS).grain(1).for_each(|index| jobs.run(index))),
+            ],
+        )
+    })
+}
+
+fn transforms(params: &Params) -> Measured {
+    fn visit<'scope>(scope: &'scope Scope<'scope, '_>, node: transforms::Node<'scope>) {
+        node.visit(|child| drop(scope.spawn(move || visit(scope, child))));
+    }
+    system(params.workers)
+        .run(|| transforms::measure(params, |root| ramie::scope(|scope| visit(scope, root))))
+}
+
+/// Two jobs that yield to each other.
+fn yields(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        yields::measure(params, || {
+            ramie::scope(|scope| {
+                for _ in 0..2 {
+                    let _ = scope.spawn(|| (0..yields::TURNS).for_each(|_| ramie::yield_now()));
+                }
+            });
+        })
+    })
+}
+
+/// A queue of one producer and one consumer, made of what is there: one counter counts the items in it, for which the
+/// producer waits, and one the free slots, for which the consumer does. A counter wakes those who wait for it to fall.
+struct Queue {
+    slots: [AtomicU64; CAPACITY],
+    /// Added to by the producer before it fills a slot, signalled by the consumer when it has emptied one.
+    used: Counter,
+    /// The other way round.
+    free: Counter,
+}
+
+impl Queue {
+    fn new() -> Queue {
+        let slots = std::array::from_fn(|_| AtomicU64::new(0));
+        Queue { slots, used: Counter::new(0), free: Counter::new(CAPACITY) }
+    }
+
+    fn slot(&self, index: u64) -> &AtomicU64 {
+        &self.slots[index as usize % CAPACITY]
+    }
+
+    fn produce(&self) {
+        for item in 0..ITEMS {
+            self.used.wait_until(CAPACITY - 1);
+            self.used.add(1);
+            // ORDERING: what follows is what the other side waits for.
+            self.slot(item).store(item, Ordering::Relaxed);
+            self.free.signal();
         }
     }
-    system(params.workers).run(|| sand::measure(params, &Ramie))
+
+    fn consume(&self) -> u64 {
+        let take = |index| {
+            self.free.wait_until(CAPACITY - 1);
+            self.free.add(1);
+            // ORDERING: as in `produce`.
+            let item = self.slot(index).load(Ordering::Relaxed);
+            self.used.signal();
+            item
+        };
+        (0..ITEMS).map(take).sum()
+    }
+}
+
+/// Counters wake all who wait: a queue that several share needs more than two of them.
+fn producers(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        let each = || {
+            let queues: Vec<Queue> = (0..PRODUCERS).map(|_| Queue::new()).collect();
+            ramie::scope(|scope| {
+                let start = |queue| {
+                    let _ = scope.spawn(move || Queue::produce(queue));
+                    scope.spawn(move || Queue::consume(queue))
+                };
+                let consumers: Vec<_> = queues.iter().map(start).collect();
+                let sums = consumers.into_iter().map(|consumer| consumer.join().expect("no job panics"));
+                sums.sum()
+            })
+        };
+        producers::measure(params, &producers::Rounds { each: Some(&each), shared: None })
+    })
 }
 
 fn outside(params: &Params) -> Measured {
@@ -296,6 +593,52 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, Ramie(system(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let system = system(params.workers);
+    wake_storm::measure(params, |drops| drops.for_each(|drop| system.job().detach(move || drop.run())))
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    fn descend(meeting: &Meeting, depth: u32) {
+        match depth {
+            0 => meeting.work(),
+            _ => _ = ramie::join(|| descend(meeting, depth - 1), || meeting.start()),
+        }
+    }
+    let spawner = |meeting: &'static Meeting| {
+        meeting.begin();
+        ramie::scope(|scope| {
+            let _ = scope.spawn(|| meeting.start());
+            meeting.work();
+        });
+        meeting.end();
+    };
+    let joiner = |meeting: &'static Meeting| {
+        meeting.begin();
+        descend(meeting, thief_latency::DEPTH);
+        meeting.end();
+    };
+    let system = system(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| system.job().detach(move || meeting.occupy()),
+            spawner: Some(&|meeting| system.job().detach(move || spawner(meeting))),
+            joiner: Some(&|meeting| system.job().detach(move || joiner(meeting))),
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        frame::measure(params, |job| {
+            for _ in 0..frame::BARRIERS {
+                ramie::scope(|scope| (0..frame::JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
+            }
+        })
+    })
 }
 
 /// Frames are High, the background loops Low; a loop lets frames go first after each piece. A loop stays on the worker

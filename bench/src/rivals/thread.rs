@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -13,11 +14,13 @@ use super::{Kind, Rival};
 use crate::{
     cell::Measured,
     params::Params,
+    placement::pin_to_nth_cpu,
     workloads::{
         idle,
         memory_frames::{self, VALUES, Value},
         outside::{self, Probe},
-        start_stop,
+        producers::{self, CAPACITY, ITEMS, PRODUCERS},
+        start_stop, yields,
     },
 };
 
@@ -27,7 +30,7 @@ pub(crate) static RIVAL: Rival = Rival {
     kind: Kind::Reference,
     package: None,
     workers_max: None,
-    cells: &[(&memory_frames::WORKLOAD, memory_frames), (&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
+    cells: &[(&memory_frames::WORKLOAD, memory_frames), (&yields::WORKLOAD, yields), (&producers::WORKLOAD, producers), (&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
 };
 
 fn memory_frames(params: &Params) -> Measured {
@@ -38,6 +41,40 @@ fn memory_frames(params: &Params) -> Measured {
             list.clear();
         })
     })
+}
+
+/// Two threads on one CPU.
+fn yields(params: &Params) -> Measured {
+    yields::measure(params, || {
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    pin_to_nth_cpu(0);
+                    (0..yields::TURNS).for_each(|_| thread::yield_now());
+                });
+            }
+        });
+    })
+}
+
+/// A thread for each producer and each consumer, however many workers were asked for. One queue for all is left out: a
+/// round takes seconds.
+fn producers(params: &Params) -> Measured {
+    fn produce(sender: SyncSender<u64>) {
+        (0..ITEMS).for_each(|item| sender.send(item).expect("the consumer waits for it"));
+    }
+    let each = || {
+        thread::scope(|threads| {
+            let start = |_| {
+                let (sender, receiver) = sync_channel(CAPACITY);
+                threads.spawn(|| produce(sender));
+                threads.spawn(|| receiver.into_iter().sum::<u64>())
+            };
+            let consumers: Vec<_> = (0..PRODUCERS).map(start).collect();
+            consumers.into_iter().map(|consumer| consumer.join().expect("it does not panic")).sum()
+        })
+    };
+    producers::measure(params, &producers::Rounds { each: Some(&each), shared: None })
 }
 
 fn outside(params: &Params) -> Measured {

@@ -1,7 +1,12 @@
 //! tokio's runtime with worker threads: tasks that are futures. Rounds run as a task; `Notify` is its event.
+//!
+//! With one worker, too, the runtime has a thread for it: the one that runs tasks on the calling thread takes
+//! about as long.
 
 use std::{
+    array,
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,8 +16,8 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{Notify, oneshot},
-    task::yield_now,
+    sync::{Notify, mpsc, oneshot},
+    task::{JoinSet, yield_now},
 };
 
 use super::{Kind, Rival};
@@ -21,9 +26,19 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        chain, fanout, flat_spawn, idle,
+        batches, chain, chain_sizes, fanout, fanout_sizes, flat_spawn, flat_spawn_sizes,
+        frame::{self, Frames},
+        idle, imbalanced,
+        jobs_200ns::{self, Job},
         latency::{self, Piece, Probe},
-        memory_fibers, never_waits, outside, start_stop, switch, switch_many, tree,
+        memory_fibers, never_waits, outside,
+        producers::{self, CAPACITY, ITEMS, PRODUCERS},
+        skynet::{self, Share},
+        start_stop, switch, switch_many,
+        thief_latency::{self, Meeting},
+        tree, tree_sizes, wake_storm,
+        wavefront::{self, Grid},
+        yields,
     },
 };
 
@@ -34,15 +49,29 @@ pub(crate) static RIVAL: Rival = Rival {
     package: Some("tokio"),
     workers_max: None,
     cells: &[
+        (&skynet::WORKLOAD, skynet),
         (&flat_spawn::WORKLOAD, flat_spawn),
+        (&flat_spawn_sizes::WORKLOAD, flat_spawn_sizes),
+        (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
+        (&yields::WORKLOAD, yields),
+        (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
+        (&fanout_sizes::WORKLOAD, fanout_sizes),
         (&chain::WORKLOAD, chain),
+        (&chain_sizes::WORKLOAD, chain_sizes),
         (&tree::WORKLOAD, tree),
+        (&batches::WORKLOAD, batches),
+        (&imbalanced::WORKLOAD, imbalanced),
+        (&tree_sizes::WORKLOAD, tree_sizes),
+        (&wavefront::WORKLOAD, wavefront),
         (&outside::WORKLOAD, outside),
+        (&wake_storm::WORKLOAD, wake_storm),
+        (&thief_latency::WORKLOAD, thief_latency),
         (&latency::WORKLOAD, latency),
+        (&frame::WORKLOAD, frame),
         (&memory_fibers::WORKLOAD, memory_fibers),
         (&start_stop::WORKLOAD, start_stop),
         (&idle::WORKLOAD, idle),
@@ -58,18 +87,27 @@ fn in_task<T: Send + 'static>(runtime: &Runtime, future: impl Future<Output = T>
     runtime.block_on(runtime.spawn(future)).expect("the task does not panic")
 }
 
+/// How long `future` takes as a task, in nanoseconds. The way into the runtime and out of it does not count.
+fn timed_in_task(runtime: &Runtime, future: impl Future<Output = ()> + Send + 'static) -> f64 {
+    in_task(runtime, async {
+        let begin = Instant::now();
+        future.await;
+        begin.elapsed().as_nanos() as f64
+    })
+}
+
 /// Counts down to zero, for which one task waits.
-struct Countdown {
+pub(super) struct Countdown {
     left: AtomicUsize,
     zero: Notify,
 }
 
 impl Countdown {
-    fn new(count: usize) -> Countdown {
+    pub(super) fn new(count: usize) -> Countdown {
         Countdown { left: AtomicUsize::new(count), zero: Notify::new() }
     }
 
-    fn count_down(&self) {
+    pub(super) fn count_down(&self) {
         // ORDERING: Release and Acquire make what the others did before visible to the one that is woken.
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.zero.notify_one();
@@ -77,21 +115,56 @@ impl Countdown {
     }
 
     /// Waits for zero. The permit that `notify_one` leaves behind lets this come too late.
-    async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         self.zero.notified().await;
+    }
+}
+
+/// A task awaits the tasks that it has spawned.
+fn skynet(params: &Params) -> Measured {
+    fn sum(share: Share) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(async move {
+            if let Some(number) = share.leaf() {
+                return number;
+            }
+            let children: [_; skynet::CHILDREN] =
+                array::from_fn(|index| tokio::spawn(sum(share.child(index))));
+            let mut all = 0;
+            for child in children {
+                all += child.await.expect("the task does not panic");
+            }
+            all
+        })
+    }
+    let runtime = runtime(params.workers);
+    skynet::measure(params, &[("tasks", &|all| in_task(&runtime, sum(all)))])
+}
+
+/// Spawns tasks that each run `body` with their index, and awaits them all.
+async fn spawn_flat(jobs: usize, body: impl Fn(usize) + Copy + Send + 'static) {
+    let spawn = |index| tokio::spawn(async move { body(index) });
+    let tasks: Vec<_> = (0..jobs).map(spawn).collect();
+    for task in tasks {
+        task.await.expect("the task does not panic");
     }
 }
 
 fn flat_spawn(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
-    flat_spawn::measure(params, || {
-        in_task(&runtime, async {
-            let spawn = |index| tokio::spawn(async move { flat_spawn::empty(index) });
-            let tasks: Vec<_> = (0..flat_spawn::JOBS).map(spawn).collect();
-            for task in tasks {
-                task.await.expect("the task does not panic");
-            }
-        });
+    flat_spawn::measure(params, || in_task(&runtime, spawn_flat(flat_spawn::JOBS, flat_spawn::empty)))
+}
+
+fn flat_spawn_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    flat_spawn_sizes::measure_timed(params, |jobs| {
+        timed_in_task(&runtime, spawn_flat(jobs, flat_spawn::empty))
+    })
+}
+
+fn jobs_200ns(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    jobs_200ns::measure(params, |job: Job| {
+        in_task(&runtime, spawn_flat(jobs_200ns::JOBS, move |_| job.run()));
     })
 }
 
@@ -148,6 +221,11 @@ fn fanout(params: &Params) -> Measured {
     fanout::measure(params, || in_task(&runtime, suspend_and_resume(fanout::WAITERS, 0, || ())))
 }
 
+fn fanout_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    fanout_sizes::measure(params, |waiters| in_task(&runtime, suspend_and_resume(waiters, 0, || ())))
+}
+
 /// Lets `count` tasks wait for a notification, sends it to all, and lets them yield so many times. Returns, in
 /// nanoseconds, how long it took until the last one was about to wait, and from then until all had ended.
 async fn suspend_and_resume(count: usize, turns: usize, at_peak: impl FnOnce()) -> [f64; 2] {
@@ -156,8 +234,11 @@ async fn suspend_and_resume(count: usize, turns: usize, at_peak: impl FnOnce()) 
         started: Countdown,
         ended: Countdown,
     }
-    let shared =
-        Arc::new(Shared { gate: Notify::new(), started: Countdown::new(count), ended: Countdown::new(count) });
+    let shared = Arc::new(Shared {
+        gate: Notify::new(),
+        started: Countdown::new(count),
+        ended: Countdown::new(count),
+    });
     let begin = Instant::now();
     for _ in 0..count {
         let shared = Arc::clone(&shared);
@@ -189,10 +270,13 @@ fn memory_fibers(params: &Params) -> Measured {
         let (resume, resumed) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let measured = scope.spawn(|| {
-                in_task(&runtime, suspend_and_resume(count, 0, move || {
-                    sender.send(()).expect("somebody listens");
-                    resumed.recv().expect("somebody answers");
-                }))
+                in_task(
+                    &runtime,
+                    suspend_and_resume(count, 0, move || {
+                        sender.send(()).expect("somebody listens");
+                        resumed.recv().expect("somebody answers");
+                    }),
+                )
             });
             peak.recv().expect("the tasks suspend");
             at_peak();
@@ -202,7 +286,8 @@ fn memory_fibers(params: &Params) -> Measured {
     })
 }
 
-fn chain(params: &Params) -> Measured {
+/// A chain of so many tasks; the last one sends a message.
+async fn run_chain(edges: usize) {
     fn link(left: usize, last: oneshot::Sender<()>) {
         if left > 0 {
             tokio::spawn(async move { link(left - 1, last) });
@@ -210,17 +295,23 @@ fn chain(params: &Params) -> Measured {
             last.send(()).expect("somebody waits for the last one");
         }
     }
-    let runtime = runtime(params.workers);
-    chain::measure(params, || {
-        in_task(&runtime, async {
-            let (sender, last) = oneshot::channel();
-            link(chain::EDGES, sender);
-            last.await.expect("the chain has an end");
-        });
-    })
+    let (sender, last) = oneshot::channel();
+    link(edges, sender);
+    last.await.expect("the chain has an end");
 }
 
-fn tree(params: &Params) -> Measured {
+fn chain(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    chain::measure(params, || in_task(&runtime, run_chain(chain::EDGES)))
+}
+
+fn chain_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    chain_sizes::measure_timed(params, |jobs| timed_in_task(&runtime, run_chain(jobs)))
+}
+
+/// A tree with so many levels below its root.
+async fn run_tree(depth: u32) {
     fn node(depth: u32, ended: Arc<Countdown>) {
         if depth > 0 {
             for _ in 0..2 {
@@ -230,15 +321,134 @@ fn tree(params: &Params) -> Measured {
         }
         ended.count_down();
     }
+    let ended = Arc::new(Countdown::new((1 << (depth + 1)) - 1));
+    let root_ended = Arc::clone(&ended);
+    tokio::spawn(async move { node(depth, root_ended) });
+    ended.wait().await;
+}
+
+fn tree(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
-    tree::measure(params, || {
-        in_task(&runtime, async {
-            let ended = Arc::new(Countdown::new((1 << (tree::DEPTH + 1)) - 1));
-            let root_ended = Arc::clone(&ended);
-            tokio::spawn(async move { node(tree::DEPTH, root_ended) });
-            ended.wait().await;
+    tree::measure(params, || in_task(&runtime, run_tree(tree::DEPTH)))
+}
+
+fn tree_sizes(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    tree_sizes::measure_timed(params, |depth| timed_in_task(&runtime, run_tree(depth)))
+}
+
+/// There are no dependencies between tasks: the last of a block's predecessors spawns it.
+fn wavefront(params: &Params) -> Measured {
+    struct Wave {
+        grid: Arc<Grid>,
+        ended: Countdown,
+    }
+    fn run(wave: Arc<Wave>, block: usize) {
+        wave.grid.compute(block);
+        for next in wave.grid.finish(block).into_iter().flatten() {
+            let wave = Arc::clone(&wave);
+            tokio::spawn(async move { run(wave, next) });
+        }
+        wave.ended.count_down();
+    }
+    let runtime = runtime(params.workers);
+    let wave = |grid: &Arc<Grid>| {
+        let wave = Arc::new(Wave { grid: Arc::clone(grid), ended: Countdown::new(grid.len()) });
+        in_task(&runtime, async move {
+            run(Arc::clone(&wave), 0);
+            wave.ended.wait().await;
         });
+    };
+    wavefront::measure(params, &[("tasks", &wave)])
+}
+
+/// Spawns tasks, and waits for all of them.
+async fn all<T: Send + 'static>(
+    tasks: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let handles: Vec<_> = tasks.map(tokio::spawn).collect();
+    let mut results = Vec::with_capacity(handles.len());
+    for handle in handles {
+        results.push(handle.await.expect("the task does not panic"));
+    }
+    results
+}
+
+fn batches(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let handles = |jobs, batches| {
+        in_task(&runtime, async move {
+            for _ in 0..batches {
+                all((0..jobs).map(|index| async move { flat_spawn::empty(index) })).await;
+            }
+        });
+    };
+    let set = |jobs, batches| {
+        in_task(&runtime, async move {
+            for _ in 0..batches {
+                let task = |index| async move { flat_spawn::empty(index) };
+                (0..jobs).map(task).collect::<JoinSet<()>>().join_all().await;
+            }
+        });
+    };
+    batches::measure(params, &[("handles", &handles), ("JoinSet", &set)])
+}
+
+fn imbalanced(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let handles = |jobs: &'static imbalanced::Jobs| {
+        let tasks = (0..imbalanced::JOBS).map(move |index| async move { jobs.run(index) });
+        in_task(&runtime, async move { drop(all(tasks).await) });
+    };
+    imbalanced::measure(params, &[("handles", &handles)])
+}
+
+/// Two tasks that yield to each other.
+fn yields(params: &Params) -> Measured {
+    async fn take_turns() {
+        for _ in 0..yields::TURNS {
+            yield_now().await;
+        }
+    }
+    let runtime = runtime(params.workers);
+    yields::measure(params, || {
+        in_task(&runtime, async { drop(all([take_turns(), take_turns()].into_iter()).await) });
     })
+}
+
+fn producers(params: &Params) -> Measured {
+    async fn produce(sender: mpsc::Sender<u64>) {
+        for item in 0..ITEMS {
+            sender.send(item).await.expect("the consumer waits for it");
+        }
+    }
+    async fn consume(mut receiver: mpsc::Receiver<u64>) -> u64 {
+        let mut sum = 0;
+        while let Some(item) = receiver.recv().await {
+            sum += item;
+        }
+        sum
+    }
+    let runtime = runtime(params.workers);
+    let each = || {
+        let consumers = (0..PRODUCERS).map(|_| {
+            let (sender, receiver) = mpsc::channel(CAPACITY);
+            tokio::spawn(produce(sender));
+            consume(receiver)
+        });
+        in_task(&runtime, async { all(consumers).await.into_iter().sum() })
+    };
+    let shared = || {
+        in_task(&runtime, async {
+            let (sender, receiver) = mpsc::channel(CAPACITY);
+            for _ in 0..PRODUCERS {
+                tokio::spawn(produce(sender.clone()));
+            }
+            drop(sender);
+            consume(receiver).await
+        })
+    };
+    producers::measure(params, &producers::Rounds { each: Some(&each), shared: Some(&shared) })
 }
 
 fn outside(params: &Params) -> Measured {
@@ -260,6 +470,51 @@ fn latency(params: &Params) -> Measured {
         }
     }
     latency::measure(params, OneRuntime(runtime(params.workers)))
+}
+
+fn wake_storm(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    wake_storm::measure(params, |drops| {
+        drops.for_each(|drop| _ = runtime.spawn(async move { drop.run() }));
+    })
+}
+
+fn thief_latency(params: &Params) -> Measured {
+    async fn spawner(meeting: &'static Meeting) {
+        meeting.begin();
+        let work = tokio::spawn(async { meeting.start() });
+        meeting.work();
+        work.await.expect("the task does not panic");
+        meeting.end();
+    }
+    let runtime = runtime(params.workers);
+    thief_latency::measure(
+        params,
+        &thief_latency::Submit {
+            thief: &|meeting| _ = runtime.spawn(async { meeting.occupy() }),
+            spawner: Some(&|meeting| _ = runtime.spawn(spawner(meeting))),
+            joiner: None,
+        },
+    )
+}
+
+fn frame(params: &Params) -> Measured {
+    let params = *params;
+    in_task(&runtime(params.workers), async move {
+        let mut frames = Frames::new(&params);
+        while frames.begin() {
+            for _ in 0..frame::BARRIERS {
+                let job = frames.job();
+                let tasks: Vec<_> =
+                    (0..frame::JOBS).map(|_| tokio::spawn(async move { job.run() })).collect();
+                for task in tasks {
+                    task.await.expect("the task does not panic");
+                }
+            }
+            frames.end();
+        }
+        frames.measured()
+    })
 }
 
 /// Dropping a runtime waits for its threads.

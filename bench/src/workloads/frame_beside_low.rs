@@ -41,6 +41,8 @@ pub(crate) static WORKLOAD: Workload = Workload {
 
 /// Frames that count, alone and beside the background work.
 const FRAMES: usize = 480;
+/// The fewest, however short the time is.
+const FRAMES_LEAST: usize = 60;
 /// Blocks of frames of either kind.
 const BLOCKS: usize = 4;
 /// Frames at the begin of each block, which do not count.
@@ -62,6 +64,11 @@ pub(crate) struct FrameJob {
 }
 
 impl FrameJob {
+    /// A job that has found out how fast this machine is.
+    pub(crate) fn calibrate() -> FrameJob {
+        FrameJob { busy: Busy::calibrate() }
+    }
+
     /// The job's whole body.
     pub(crate) fn run(self) {
         self.busy.work(JOB_WORK);
@@ -124,7 +131,7 @@ pub(crate) fn measure(
 ) -> Measured {
     let busy = Busy::calibrate();
     let job = FrameJob { busy };
-    let frames = params.repeats(FRAMES) / BLOCKS;
+    let frames = params.share(2).samples(FRAMES, PERIOD, FRAMES_LEAST) / BLOCKS;
     let (mut alone, mut beside) = (Block::default(), Block::default());
     for _ in 0..BLOCKS {
         alone.add(frames, || frame(job), || 0);

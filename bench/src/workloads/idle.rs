@@ -11,7 +11,7 @@ use crate::cell::Measured;
 
 pub(crate) static WORKLOAD: Workload = Workload {
     name: "idle",
-    about: "processor time that a system uses in 2 s without work",
+    about: "processor time that a system uses in 1 s without work",
     workers: Workers::Most,
     metrics: &[Metric { name: "cpu", unit: "% of a core", about: "of one core; the calling thread sleeps" }],
 };
@@ -21,13 +21,13 @@ pub(crate) fn measure() -> Measured {
     // Workers may spin for a while before they park: that is not what is measured here.
     sleep(Duration::from_millis(300));
     let (begin, cpu_begin) = (Instant::now(), process_cpu_time());
-    sleep(Duration::from_secs(2));
+    sleep(Duration::from_secs(1));
     let (wall, cpu) = (begin.elapsed(), process_cpu_time() - cpu_begin);
     Measured::one("cpu", 100.0 * cpu.as_secs_f64() / wall.as_secs_f64())
 }
 
 /// The processor time that all threads of this process have used so far.
-fn process_cpu_time() -> Duration {
+pub(crate) fn process_cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that the call may write to.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };

@@ -57,6 +57,8 @@ const PERCENTILES: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p99.9", 9
 
 /// Probes that count, in each of both cases.
 const PROBES: usize = 1_000;
+/// The fewest, however short the time is.
+const PROBES_LEAST: usize = 100;
 /// Probes before them, which do not count.
 const WARM_UP_PROBES: usize = 20;
 /// The shortest time between two probes, and the longest: 1 ms on average.
@@ -147,8 +149,10 @@ pub(crate) fn measure<S: System>(params: &Params, system: S) -> Measured {
     let system: &'static S = Box::leak(Box::new(system));
     let busy = Busy::calibrate();
     let mut measured = Measured::default();
+    let gap = Duration::from_nanos(GAP_NS.iter().sum::<u64>() / 2);
+    let probes = params.share(2).samples(PROBES, gap, PROBES_LEAST);
     for (case, pieces_submit) in [("outside", false), ("inside", true)] {
-        let log = run(system, busy, params.workers, params.repeats(PROBES), pieces_submit);
+        let log = run(system, busy, params.workers, probes, pieces_submit);
         for (name, until) in [("start", Sample::start_us as fn(&Sample) -> f64), ("end", Sample::end_us)] {
             let mut times_us: Vec<f64> = log.samples[WARM_UP_PROBES..].iter().map(until).collect();
             for (suffix, percent) in PERCENTILES {

@@ -53,7 +53,7 @@ pub(crate) trait Store {
 
 /// Measures both ways of using a store.
 pub(crate) fn measure<S: Store>(params: &Params) -> Measured {
-    let [own, across] = medians(params, REPEATS, || [own::<S>(), across::<S>()]);
+    let [own, across] = medians(&params.share(2), REPEATS, || [own::<S>(), across::<S>()]);
     Measured::one("own", own).with("across", across)
 }
 
@@ -101,7 +101,7 @@ fn across<S: Store>() -> f64 {
 /// Times both rounds, each of which spawns [`JOBS`] jobs that call [`body`], and waits for them.
 pub(crate) fn measure_jobs(params: &Params, measured: Measured, inline: impl Fn(), boxed: impl Fn()) -> Measured {
     let time = |round: &dyn Fn()| crate::measure::time_ns(round) / JOBS as f64;
-    let [job, boxed] = medians(params, REPEATS, || [time(&inline), time(&boxed)]);
+    let [job, boxed] = medians(&params.share(2), REPEATS, || [time(&inline), time(&boxed)]);
     measured.with("job", job).with("boxed job", boxed)
 }
 

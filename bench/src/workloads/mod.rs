@@ -35,6 +35,8 @@ pub(crate) enum Workers {
     Each,
     /// One worker, whatever was asked for.
     One,
+    /// Two workers, whatever was asked for.
+    Two,
     /// The largest of those asked for.
     Most,
 }
@@ -45,6 +47,7 @@ impl Workers {
         match self {
             Workers::Each => asked.to_vec(),
             Workers::One => vec![1],
+            Workers::Two => vec![2],
             Workers::Most => asked.iter().copied().max().into_iter().collect(),
         }
     }
@@ -62,20 +65,43 @@ macro_rules! workloads {
 
 workloads! {
     fib,
+    integrate,
+    nqueens,
+    uts,
+    quicksort,
+    matmul,
+    skynet,
     flat_spawn,
+    flat_spawn_sizes,
     flat_batch,
+    jobs_200ns,
     memory_jobs,
     memory_frames,
     never_waits,
     switch,
     switch_many,
+    yields,
+    producers,
     fanout,
+    fanout_sizes,
     chain,
+    chain_sizes,
     tree,
+    tree_sizes,
+    wavefront,
+    batches,
+    imbalanced,
+    transforms,
     par_for,
+    par_for_sizes,
+    mandelbrot,
+    npb,
     sand,
     outside,
+    wake_storm,
+    thief_latency,
     latency,
+    frame,
     frame_beside_low,
     memory_fibers,
     start_stop,

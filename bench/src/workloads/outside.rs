@@ -22,13 +22,31 @@ pub(crate) static WORKLOAD: Workload = Workload {
     about: "submission from a thread outside the system, until the job starts; thread: a hand-off to an OS thread",
     workers: Workers::Each,
     metrics: &[
-        Metric { name: "parked p50", unit: "us", about: "5 ms of idleness before each; thread: unpark" },
-        Metric { name: "parked p99", unit: "us", about: "5 ms of idleness before each; thread: unpark" },
-        Metric { name: "busy p50", unit: "us", about: "back to back; thread: the receiver spins" },
-        Metric { name: "busy p99", unit: "us", about: "back to back; thread: the receiver spins" },
+        metric("parked p50", PARKED),
+        metric("parked p99", PARKED),
+        metric("parked p99.9", PARKED),
+        metric("busy p50", BUSY),
+        metric("busy p99", BUSY),
+        metric("busy p99.9", BUSY),
     ],
 };
 
+const PARKED: &str = "5 ms of idleness before each; thread: unpark";
+const BUSY: &str = "back to back; thread: the receiver spins";
+
+const fn metric(name: &'static str, about: &'static str) -> Metric {
+    Metric { name, unit: "us", about }
+}
+
+/// What the metrics' names end with, and the percentile that it means.
+const PERCENTILES: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)];
+/// Submissions to parked workers, and to busy ones, that count.
+const PARKED_SAMPLES: usize = 1_000;
+const BUSY_SAMPLES: usize = 30_000;
+/// The fewest to parked workers, however short the time is.
+const PARKED_SAMPLES_LEAST: usize = 60;
+const PARKED_WARM_UPS: usize = 10;
+const BUSY_WARM_UPS: usize = 1_000;
 const IDLE: Duration = Duration::from_millis(5);
 const NOT_STARTED: u64 = 0;
 
@@ -67,22 +85,25 @@ pub(crate) fn measure(params: &Params, parked: impl Fn(Probe), busy: impl Fn(Pro
             }
         }
     };
-    for _ in 0..20 {
+    let params = &params.share(2);
+    for _ in 0..PARKED_WARM_UPS {
         once(&parked, Some(IDLE));
     }
-    let mut parked_us: Vec<f64> = (0..params.repeats(300)).map(|_| once(&parked, Some(IDLE))).collect();
-    for _ in 0..1_000 {
-        once(&busy, None);
-    }
+    let samples = params.samples(PARKED_SAMPLES, IDLE, PARKED_SAMPLES_LEAST);
+    let parked_us: Vec<f64> = (0..samples).map(|_| once(&parked, Some(IDLE))).collect();
     // A system that needs tens of microseconds for each is measured with fewer of them.
     let begin = Instant::now();
-    let mut busy_us = Vec::new();
-    while busy_us.len() < params.repeats(30_000) && begin.elapsed() < params.soft_limit {
+    let mut busy_us: Vec<f64> = Vec::new();
+    while busy_us.len() < BUSY_WARM_UPS + params.repeats(BUSY_SAMPLES) && begin.elapsed() < params.soft_limit {
         busy_us.push(once(&busy, None));
     }
-    Measured::default()
-        .with("parked p50", percentile(&mut parked_us, 50.0))
-        .with("parked p99", percentile(&mut parked_us, 99.0))
-        .with("busy p50", percentile(&mut busy_us, 50.0))
-        .with("busy p99", percentile(&mut busy_us, 99.0))
+    let warm_ups = BUSY_WARM_UPS.min(busy_us.len() / 2);
+    busy_us.drain(..warm_ups);
+    let mut measured = Measured::default();
+    for (case, mut times_us) in [("parked", parked_us), ("busy", busy_us)] {
+        for (suffix, percent) in PERCENTILES {
+            measured = measured.with(&format!("{case} {suffix}"), percentile(&mut times_us, percent));
+        }
+    }
+    measured
 }

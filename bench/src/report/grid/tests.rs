@@ -7,6 +7,12 @@ fn figures_have_three_digits() {
 }
 
 #[test]
+fn ratios_near_one_have_a_digit_more() {
+    assert_eq!([0.5, 1.0049, 12.0].map(|value| figure_in(value, "x")), ["0.500", "1.005", "12.0"]);
+    assert_eq!(figure_in(1.0049, "ns"), "1.00");
+}
+
+#[test]
 fn columns_are_aligned() {
     let mut grid = Grid::new(vec!["system".into(), "ns".into()]);
     grid.row(vec!["a".into(), "1.00".into()]);

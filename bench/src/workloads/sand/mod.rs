@@ -82,7 +82,7 @@ fn measure_with<G>(
         let start = Scene::new(side, grains, steps / 2);
         let mut grid = new_grid(side * side);
         let mut checksum = 0;
-        let [ns] = medians(params, repeats, || {
+        let [ns] = medians(&params.share(SIZES.len()), repeats, || {
             let mut scene = start.clone();
             let ns = time_ns(|| (0..steps).for_each(|number| do_step(Step::new(number), &mut scene, &mut grid)));
             checksum = scene.checksum();
