@@ -10,6 +10,7 @@
 //! summary   medians over the runs of a cell
 //! report    the table in the terminal, the JSON file, results/RESULTS.md
 //! resident  what the process has in memory
+//! instructions  counts them for each operation of ramie's hot paths
 //! native    rivals that are programs of their own, and how they are built
 //! fork      what the recursions by join share       sizes  one workload in several sizes
 //! workloads what is measured, a file each        rivals   on which systems, a file each
@@ -20,6 +21,8 @@ mod cell;
 mod coloured;
 mod disturbance;
 mod fork;
+#[cfg(feature = "ramie")]
+mod instructions;
 mod machine;
 mod measure;
 #[cfg(feature = "ramie")]
@@ -87,6 +90,18 @@ enum Command {
     /// Measures one cell in this process and prints its result as a line of JSON.
     #[command(hide = true)]
     Cell(CellArgs),
+    /// Counts the instructions of ramie's hot paths with valgrind, beside those in bench/results/instructions.json.
+    #[cfg(feature = "ramie")]
+    Instructions(instructions::InstructionsArgs),
+    /// Runs a hot path so often, to be counted.
+    #[cfg(feature = "ramie")]
+    #[command(hide = true)]
+    Path {
+        /// The path's name.
+        name: String,
+        /// How often its round is run.
+        rounds: u64,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -184,6 +199,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Some(Command::Cell(args)) => cell::run(args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "ramie")]
+        Some(Command::Instructions(args)) => {
+            instructions::run(*args).map(|same| if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        #[cfg(feature = "ramie")]
+        Some(Command::Path { name, rounds }) => {
+            instructions::run_path(name, *rounds).map(|()| ExitCode::SUCCESS)
+        }
         None if cli.options.list => {
             report::list();
             Ok(ExitCode::SUCCESS)

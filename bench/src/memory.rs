@@ -1,11 +1,11 @@
 //! ramie's pooled memory by itself: its own source files, with one type of slots.
 #![expect(unsafe_code, reason = "implements and uses slots")]
 
+#[path = "../../src/memory/magazine.rs"]
+pub(crate) mod magazine;
 #[expect(dead_code, unexpected_cfgs, reason = "the file of another crate, of which a part is used")]
 #[path = "../../src/memory/node.rs"]
 pub(crate) mod node;
-#[path = "../../src/memory/magazine.rs"]
-pub(crate) mod magazine;
 #[expect(dead_code, reason = "the file of another crate, of which a part is used")]
 #[path = "../../src/memory/prefetch.rs"]
 pub(crate) mod prefetch;

@@ -29,7 +29,7 @@ const QUEUED_MAX: usize = 12_000;
 /// Among how many jobs one is looked for that is to be raised.
 const RAISED_AMONG: usize = 1000;
 /// Where every thread runs beside all others at moments that nobody chooses, some structure may still reach a new
-/// high after the warm-up. Such an event is a doubling, so there can only be a few; a round with more, or three
+/// high after the warm-up. Such an event is a doubling, so there can only be a few; a round with more, or six
 /// rounds with any, is a failure. What is allocated for each job, or for one in ten thousand, fails in the first.
 const ROUNDS: usize = 6;
 const EVENTS_MAX: u64 = 8;

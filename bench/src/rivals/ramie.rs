@@ -138,7 +138,7 @@ fn skynet(params: &Params) -> Measured {
         let mut sums = [0; skynet::CHILDREN];
         ramie::scope(|scope| {
             for (index, sum) in sums.iter_mut().enumerate() {
-                let _ = scope.spawn(move || *sum = in_scope(share.child(index)));
+                scope.detach(move || *sum = in_scope(share.child(index)));
             }
         });
         sums.iter().sum()
@@ -152,7 +152,7 @@ fn skynet(params: &Params) -> Measured {
 fn spawn_flat(jobs: usize) {
     ramie::scope(|scope| {
         for index in 0..jobs {
-            let _ = scope.spawn(move || flat_spawn::empty(index));
+            scope.detach(move || flat_spawn::empty(index));
         }
     });
 }
@@ -168,7 +168,7 @@ fn flat_spawn_sizes(params: &Params) -> Measured {
 fn jobs_200ns(params: &Params) -> Measured {
     system(params.workers).run(|| {
         jobs_200ns::measure(params, |job| {
-            ramie::scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
+            ramie::scope(|scope| (0..jobs_200ns::JOBS).for_each(|_| scope.detach(move || job.run())));
         })
     })
 }
@@ -194,7 +194,7 @@ fn memory_jobs(params: &Params) -> Measured {
                     ramie::scope(|scope| {
                         for index in 0..MEMBERS {
                             let captures = memory_jobs::captures(round + index);
-                            let _ = scope.spawn(move || memory_jobs::body(&captures));
+                            scope.detach(move || memory_jobs::body(&captures));
                         }
                     });
                 }
@@ -206,7 +206,7 @@ fn memory_jobs(params: &Params) -> Measured {
                             let captures = memory_jobs::captures(round + index);
                             let boxed: Box<dyn FnOnce() + Send> =
                                 Box::new(move || memory_jobs::body(&captures));
-                            let _ = scope.spawn(boxed);
+                            scope.detach(boxed);
                         }
                     });
                 }
@@ -242,8 +242,8 @@ fn switch(params: &Params) -> Measured {
                 }
             };
             ramie::scope(|scope| {
-                let _ = scope.spawn(|| pass(&ping, &pong));
-                let _ = scope.spawn(|| pass(&pong, &ping));
+                scope.detach(|| pass(&ping, &pong));
+                scope.detach(|| pass(&pong, &ping));
                 ping.signal();
             });
         })
@@ -290,7 +290,7 @@ fn suspend_and_resume(count: usize, then: fn(), at_peak: impl FnOnce()) -> [f64;
     let mut pause = Duration::ZERO;
     ramie::scope(|scope| {
         for _ in 0..count {
-            let _ = scope.spawn(|| {
+            scope.detach(|| {
                 if started.fetch_add(1, Ordering::Relaxed) + 1 == count {
                     all_started.signal();
                 }
@@ -310,7 +310,7 @@ fn suspend_and_resume(count: usize, then: fn(), at_peak: impl FnOnce()) -> [f64;
 
 fn link<'scope>(scope: &'scope Scope<'scope, '_>, left: usize) {
     if left > 0 {
-        let _ = scope.spawn(move || link(scope, left - 1));
+        scope.detach(move || link(scope, left - 1));
     }
 }
 
@@ -325,14 +325,14 @@ fn chain_sizes(params: &Params) -> Measured {
 
 fn node<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32) {
     if depth > 0 {
-        let _ = scope.spawn(move || node(scope, depth - 1));
-        let _ = scope.spawn(move || node(scope, depth - 1));
+        scope.detach(move || node(scope, depth - 1));
+        scope.detach(move || node(scope, depth - 1));
     }
 }
 
 fn run_tree(depth: u32) {
     ramie::scope(|scope| {
-        let _ = scope.spawn(move || node(scope, depth));
+        scope.detach(move || node(scope, depth));
     });
 }
 
@@ -360,7 +360,7 @@ fn wavefront(params: &Params) -> Measured {
     fn run<'scope>(scope: &'scope Scope<'scope, '_>, grid: &'scope Grid, block: usize) {
         grid.compute(block);
         for next in grid.finish(block).into_iter().flatten() {
-            let _ = scope.spawn(move || run(scope, grid, next));
+            scope.detach(move || run(scope, grid, next));
         }
     }
     system(params.workers).run(|| {
@@ -449,7 +449,7 @@ fn npb(params: &Params) -> Measured {
 fn batches(params: &Params) -> Measured {
     let scope = |jobs| {
         ramie::scope(|scope| {
-            (0..jobs).for_each(|index| drop(scope.spawn(move || flat_spawn::empty(index))));
+            (0..jobs).for_each(|index| scope.detach(move || flat_spawn::empty(index)));
         });
     };
     let batch = |jobs| ramie::spawn_batch((0..jobs).map(|index| move || flat_spawn::empty(index))).wait();
@@ -476,7 +476,7 @@ fn imbalanced(params: &Params) -> Measured {
             &[
                 ("scope", &|jobs| {
                     ramie::scope(|scope| {
-                        (0..JOBS).for_each(|index| drop(scope.spawn(move || jobs.run(index))));
+                        (0..JOBS).for_each(|index| scope.detach(move || jobs.run(index)));
                     });
                 }),
                 ("spawn_batch", &|jobs| {
@@ -490,7 +490,7 @@ fn imbalanced(params: &Params) -> Measured {
 
 fn transforms(params: &Params) -> Measured {
     fn visit<'scope>(scope: &'scope Scope<'scope, '_>, node: transforms::Node<'scope>) {
-        node.visit(|child| drop(scope.spawn(move || visit(scope, child))));
+        node.visit(|child| scope.detach(move || visit(scope, child)));
     }
     system(params.workers)
         .run(|| transforms::measure(params, |root| ramie::scope(|scope| visit(scope, root))))
@@ -502,7 +502,7 @@ fn yields(params: &Params) -> Measured {
         yields::measure(params, || {
             ramie::scope(|scope| {
                 for _ in 0..2 {
-                    let _ = scope.spawn(|| (0..yields::TURNS).for_each(|_| ramie::yield_now()));
+                    scope.detach(|| (0..yields::TURNS).for_each(|_| ramie::yield_now()));
                 }
             });
         })
@@ -559,7 +559,7 @@ fn producers(params: &Params) -> Measured {
             let queues: Vec<Queue> = (0..PRODUCERS).map(|_| Queue::new()).collect();
             ramie::scope(|scope| {
                 let start = |queue| {
-                    let _ = scope.spawn(move || Queue::produce(queue));
+                    scope.detach(move || Queue::produce(queue));
                     scope.spawn(move || Queue::consume(queue))
                 };
                 let consumers: Vec<_> = queues.iter().map(start).collect();
@@ -610,7 +610,7 @@ fn thief_latency(params: &Params) -> Measured {
     let spawner = |meeting: &'static Meeting| {
         meeting.begin();
         ramie::scope(|scope| {
-            let _ = scope.spawn(|| meeting.start());
+            scope.detach(|| meeting.start());
             meeting.work();
         });
         meeting.end();
@@ -635,7 +635,7 @@ fn frame(params: &Params) -> Measured {
     system(params.workers).run(|| {
         frame::measure(params, |job| {
             for _ in 0..frame::BARRIERS {
-                ramie::scope(|scope| (0..frame::JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
+                ramie::scope(|scope| (0..frame::JOBS).for_each(|_| scope.detach(move || job.run())));
             }
         })
     })
@@ -653,7 +653,7 @@ fn frame_beside_low(params: &Params) -> Measured {
         |job| {
             let frame = move || {
                 for _ in 0..BARRIERS {
-                    ramie::scope(|scope| (0..JOBS).for_each(|_| drop(scope.spawn(move || job.run()))));
+                    ramie::scope(|scope| (0..JOBS).for_each(|_| scope.detach(move || job.run())));
                 }
             };
             system.job().priority(Priority::High).spawn(frame).join().expect("no job panics");
