@@ -55,12 +55,25 @@ where
     let site = Location::caller();
     match current::worker() {
         Some(worker) if worker.in_fiber() => join_here(worker, a, b, site),
-        _ => JobSystem::global().join(a, b),
+        _ => join_elsewhere(a, b),
     }
 }
 
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn join_elsewhere<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    JobSystem::global().join(a, b)
+}
+
 /// `join` on a fiber of `worker`.
-#[inline]
+#[inline(always)]
 pub(crate) fn join_here<A, B, RA, RB>(
     worker: &'static Worker,
     a: A,

@@ -81,6 +81,13 @@ impl Word {
         self.0 >> CLAIM_BITS
     }
 
+    /// Whether the item of this index is not claimed, and has not been stolen. With the index of the item above it, because the
+    /// bits below the end are then at most what one index is worth.
+    #[inline(always)]
+    fn leaves_below(self, above: u64) -> bool {
+        (above << END_SHIFT).wrapping_sub(self.0).cast_signed() > 0
+    }
+
     /// How far `index` is above the end of the claim: its sign is right although the word does not hold all bits of the end.
     #[inline(always)]
     fn above_end(self, index: u64) -> i64 {
@@ -382,7 +389,7 @@ impl Deque {
     #[inline]
     pub(crate) unsafe fn pop(&self) -> Option<*mut ()> {
         let (bottom, word) = self.lower_bottom();
-        if word.above_end(bottom) >= 0 || self.take_back(bottom, word) {
+        if word.leaves_below(bottom + 1) || self.take_back(bottom, word) {
             return Some(self.owner.at(bottom).load(Ordering::Relaxed));
         }
         None
@@ -397,7 +404,7 @@ impl Deque {
     #[inline]
     pub(crate) unsafe fn pop_exactly(&self, wanted: *mut ()) -> Result<(), Option<*mut ()>> {
         let (bottom, word) = self.lower_bottom();
-        if word.above_end(bottom) >= 0 && self.owner.at(bottom).load(Ordering::Relaxed) == wanted {
+        if word.leaves_below(bottom + 1) && self.owner.at(bottom).load(Ordering::Relaxed) == wanted {
             return Ok(());
         }
         self.pop_another(wanted, bottom, word)
