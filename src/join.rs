@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 /// any switch. Otherwise the calling fiber suspends until it is done. Both run exactly once, whatever happens.
 /// In dumps both are parts of the calling job, unless `b` was taken: then it has the place of this call as its own.
 ///
-/// Called outside of any job it moves to the [global system](JobSystem::global) first.
+/// Called on a thread that is no worker it moves to the [global system](JobSystem::global) first.
 ///
 /// # Panics
 ///
@@ -53,29 +53,50 @@ where
     RB: Send,
 {
     let site = Location::caller();
-    match current::worker() {
-        Some(worker) if worker.in_fiber() => join_here(worker, a, b, site),
-        _ => join_elsewhere(a, b),
+    match current::sticky_worker() {
+        Some(worker) => join_on(|| worker, a, b, site),
+        None => join_elsewhere(a, b, site),
     }
 }
 
+/// `join` on a thread that is no worker, or is one whose fibers migrate.
 #[cold]
 #[inline(never)]
-#[track_caller]
-fn join_elsewhere<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+fn join_elsewhere<A, B, RA, RB>(a: A, b: B, site: &'static Location<'static>) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
     B: FnOnce() -> RB + Send,
     RA: Send,
     RB: Send,
 {
-    JobSystem::global().join(a, b)
+    match current::worker() {
+        Some(worker) => join_here(worker, a, b, site),
+        None => JobSystem::global().run(|| join_here(current::worker().expect("inside a job"), a, b, site)),
+    }
 }
 
-/// `join` on a fiber of `worker`.
-#[inline(always)]
+/// `join` on a worker whose fibers may migrate.
 pub(crate) fn join_here<A, B, RA, RB>(
     worker: &'static Worker,
+    a: A,
+    b: B,
+    site: &'static Location<'static>,
+) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB,
+{
+    join_on(|| worker.now(), a, b, site)
+}
+
+/// `join` on the worker that `now` names, again after everything that may have suspended.
+///
+/// On the root of a worker, where callbacks of users run, this does as well: who waits there blocks the thread.
+///
+/// PERF: a function of its own would move its arguments about; bench `fib`.
+#[inline(always)]
+fn join_on<A, B, RA, RB>(
+    now: impl Fn() -> &'static Worker,
     a: A,
     b: B,
     site: &'static Location<'static>,
@@ -88,14 +109,14 @@ where
     // SAFETY: `half` stays in this stack frame until it was popped again or its latch says done.
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
     let guard = NoUnwind("join");
-    worker.push_at_split(entry, || half.site());
+    now().push_at_split(entry, || half.site());
     let result_a = match catch_unwind(AssertUnwindSafe(a)) {
         Ok(result) => result,
-        Err(payload) => first_panicked(worker, &half, entry, payload, guard),
+        Err(payload) => first_panicked(now(), &half, entry, payload, guard),
     };
     // INVARIANT: this is still the worker that `half` was pushed on, unless fibers migrate; then the half lies where
     // it can be stolen.
-    let worker = worker.now();
+    let worker = now();
     if worker.pop_exactly(entry) {
         guard.passed();
         // SAFETY: it was popped, so nobody else will run it.
@@ -134,7 +155,6 @@ fn first_panicked<F: FnOnce() -> R, R>(
     payload: Payload,
     guard: NoUnwind,
 ) -> ! {
-    let worker = worker.now();
     let result_b = if worker.pop_exactly(entry) {
         // SAFETY: it was popped, so nobody else will run it.
         catch_unwind(AssertUnwindSafe(unsafe { half.take_closure() }))

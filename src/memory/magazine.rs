@@ -109,7 +109,11 @@ fn make() -> &'static Magazine {
         rounds: [const { Cell::new(ptr::null_mut()) }; ROUNDS_MAX],
     };
     // SAFETY: the chunk's memory is ours, and this place of it has not been handed out.
-    let made = unsafe { (&mut (*chunk)[id & (CHUNK_LEN - 1)]).write(magazine) };
+    let made = unsafe {
+        let place = &raw mut (*chunk)[id & (CHUNK_LEN - 1)];
+        place.write(MaybeUninit::new(magazine));
+        (*place).assume_init_ref()
+    };
     // ORDERING: Release publishes the magazine to `magazine`.
     entry.store(chunk, Ordering::Release);
     *next_id = id + 1;

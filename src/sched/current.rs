@@ -20,6 +20,8 @@ use std::thread_local;
 thread_local! {
     /// The worker that this thread is, or null. Has no destructor, so that reading it is one load.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// The same, if its fibers are sticky; null otherwise.
+    static STICKY: Cell<*const Worker> = const { Cell::new(ptr::null()) };
     /// For threads that are no workers; workers have caches of their own.
     static CACHES: OnceCell<Caches> = const { OnceCell::new() };
 }
@@ -32,16 +34,27 @@ pub(crate) fn worker() -> Option<&'static Worker> {
     unsafe { worker.as_ref() }
 }
 
+/// The worker that this thread is, if it is one whose fibers never leave it: as long as the calling fiber runs, this stays
+/// right.
+#[inline(never)]
+pub(crate) fn sticky_worker() -> Option<&'static Worker> {
+    let worker = STICKY.with(Cell::get);
+    // SAFETY: as in `worker`.
+    unsafe { worker.as_ref() }
+}
+
 /// Makes this thread `worker`.
 #[inline(never)]
 pub(crate) fn enter(worker: &'static Worker) {
     WORKER.with(|current| current.set(worker));
+    STICKY.with(|current| current.set(if worker.migrates() { ptr::null() } else { worker }));
 }
 
 /// Makes this thread an ordinary one again.
 #[inline(never)]
 pub(crate) fn leave() {
     WORKER.with(|current| current.set(ptr::null()));
+    STICKY.with(|current| current.set(ptr::null()));
 }
 
 /// Keeps the current fiber on its worker until it is dropped: for callbacks that may wait, below code that goes on to use

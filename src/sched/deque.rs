@@ -9,7 +9,7 @@
 //!         v           v                           v
 //!   ... | a | b | c | d | e | f | g | h | i | j |   ...      indices only grow; ring position = index & mask
 //!         \_________/
-//!           claimed: a thief is about to take these        word: end (30 bits) | epoch (29) | claim (5)
+//!           claimed: a thief is about to take these        word: end (32 bits) | epoch (27) | claim (5)
 //! ```
 //!
 //! - An item is in the deque while `top <= its index < bottom`. All of it is visible to thieves at all times.
@@ -58,9 +58,9 @@ pub(crate) enum Steal<T = *mut ()> {
 struct Word(u64);
 
 const CLAIM_BITS: u32 = 5;
-/// The word would have to change 2^29 times between a thief's two compare-exchanges for its epoch to come round: for many seconds,
+/// The word would have to change 2^27 times between a thief's two compare-exchanges for its epoch to come round: for seconds,
 /// with `top` where it was. That the thief wakes in that very instant is what this leaves to chance.
-const EPOCH_BITS: u32 = 29;
+const EPOCH_BITS: u32 = 27;
 const END_SHIFT: u32 = CLAIM_BITS + EPOCH_BITS;
 /// The most that can be claimed at once.
 pub(crate) const CLAIM_MAX: usize = (1 << CLAIM_BITS) - 1;
@@ -81,17 +81,11 @@ impl Word {
         self.0 >> CLAIM_BITS
     }
 
-    /// Whether the item of this index is not claimed, and has not been stolen. With the index of the item above it, because the
-    /// bits below the end are then at most what one index is worth.
-    #[inline(always)]
-    fn leaves_below(self, above: u64) -> bool {
-        (above << END_SHIFT).wrapping_sub(self.0).cast_signed() > 0
-    }
-
-    /// How far `index` is above the end of the claim: its sign is right although the word does not hold all bits of the end.
+    /// How far `index` is above the end of the claim: right although the word does not hold all bits of the end.
     #[inline(always)]
     fn above_end(self, index: u64) -> i64 {
-        (index << END_SHIFT).wrapping_sub(self.0 & END_MASK).cast_signed() >> END_SHIFT
+        let end = (self.0 >> END_SHIFT) as u32;
+        i64::from((index as u32).wrapping_sub(end) as i32)
     }
 
     /// How far `index` is above the oldest item: the number of items, if it is `bottom`.
@@ -101,7 +95,7 @@ impl Word {
 
     /// The oldest item's index, all bits of it. Any index nearby will do.
     fn top(self, nearby: u64) -> u64 {
-        nearby.wrapping_sub(self.above_top(nearby).cast_unsigned())
+        nearby.wrapping_sub(self.above_top(nearby) as u64)
     }
 
     /// The same with the first `count` items claimed.
@@ -389,7 +383,7 @@ impl Deque {
     #[inline]
     pub(crate) unsafe fn pop(&self) -> Option<*mut ()> {
         let (bottom, word) = self.lower_bottom();
-        if word.leaves_below(bottom + 1) || self.take_back(bottom, word) {
+        if word.above_end(bottom) >= 0 || self.take_back(bottom, word) {
             return Some(self.owner.at(bottom).load(Ordering::Relaxed));
         }
         None
@@ -404,7 +398,7 @@ impl Deque {
     #[inline]
     pub(crate) unsafe fn pop_exactly(&self, wanted: *mut ()) -> Result<(), Option<*mut ()>> {
         let (bottom, word) = self.lower_bottom();
-        if word.leaves_below(bottom + 1) && self.owner.at(bottom).load(Ordering::Relaxed) == wanted {
+        if word.above_end(bottom) >= 0 && self.owner.at(bottom).load(Ordering::Relaxed) == wanted {
             return Ok(());
         }
         self.pop_another(wanted, bottom, word)
@@ -447,7 +441,7 @@ impl Deque {
                 self.owner.bottom.store(bottom + 1, Ordering::Release);
                 return false;
             }
-            let next = word.with_claim(below.cast_unsigned());
+            let next = word.with_claim(below as u64);
             // ORDERING: SeqCst, like all changes of the word: they compete.
             match self.word.compare_exchange(word.0, next.0, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -495,7 +489,7 @@ impl Deque {
             if count <= 0 {
                 return Steal::Empty;
             }
-            let wanted = (count.cast_unsigned().div_ceil(2)).min(items.len() as u64);
+            let wanted = (count as u64).div_ceil(2).min(items.len() as u64);
             let claimed = word.with_claim(wanted);
             // ORDERING: SeqCst, like all changes of the word: they compete.
             if self.word.compare_exchange(word.0, claimed.0, Ordering::SeqCst, Ordering::Relaxed).is_err() {

@@ -769,7 +769,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn give_way(&'static self, site: &'static Location<'static>) -> bool {
-        if std::thread::panicking() {
+        if std::thread::panicking() || !self.in_fiber() {
             return false;
         }
         // The main thread's visit is over: it leaves, and this job goes on in the next one, or elsewhere.

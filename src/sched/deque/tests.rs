@@ -112,7 +112,7 @@ fn the_owner_takes_claimed_items_back() {
 
 #[test]
 fn indices_go_on_past_the_bits_that_the_word_has_for_them() {
-    for start in [(1 << 30) - 3, (1 << 40) - 3, (7 << 30) + (1 << 29) - 2] {
+    for start in [(1 << 31) - 3, (1 << 32) - 3, (1 << 40) - 3, (7 << 32) + (1 << 31) - 2] {
         let deque = Deque::starting_at(start, None);
         for number in 1..=20 {
             fill(&deque, number..=number);
