@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 /// any switch. Otherwise the calling fiber suspends until it is done. Both run exactly once, whatever happens.
 /// In dumps both are parts of the calling job, unless `b` was taken: then it has the place of this call as its own.
 ///
-/// Called on a thread that is no worker it moves to the [global system](JobSystem::global) first.
+/// Called outside of any job it moves to the [global system](JobSystem::global) first.
 ///
 /// # Panics
 ///
@@ -54,12 +54,12 @@ where
 {
     let site = Location::caller();
     match current::sticky_worker() {
-        Some(worker) => join_on(|| worker, a, b, site),
-        None => join_elsewhere(a, b, site),
+        Some(worker) if worker.in_fiber() => join_on(|| worker, a, b, site),
+        _ => join_elsewhere(a, b, site),
     }
 }
 
-/// `join` on a thread that is no worker, or is one whose fibers migrate.
+/// `join` outside of any job, or on a worker whose fibers migrate.
 #[cold]
 #[inline(never)]
 fn join_elsewhere<A, B, RA, RB>(a: A, b: B, site: &'static Location<'static>) -> (RA, RB)
@@ -70,12 +70,12 @@ where
     RB: Send,
 {
     match current::worker() {
-        Some(worker) => join_here(worker, a, b, site),
-        None => JobSystem::global().run(|| join_here(current::worker().expect("inside a job"), a, b, site)),
+        Some(worker) if worker.in_fiber() => join_here(worker, a, b, site),
+        _ => JobSystem::global().run(|| join_here(current::worker().expect("inside a job"), a, b, site)),
     }
 }
 
-/// `join` on a worker whose fibers may migrate.
+/// `join` on a fiber of `worker`, whose fibers may migrate.
 pub(crate) fn join_here<A, B, RA, RB>(
     worker: &'static Worker,
     a: A,
@@ -89,9 +89,7 @@ where
     join_on(|| worker.now(), a, b, site)
 }
 
-/// `join` on the worker that `now` names, again after everything that may have suspended.
-///
-/// On the root of a worker, where callbacks of users run, this does as well: who waits there blocks the thread.
+/// `join` on a fiber of the worker that `now` names, again after everything that may have suspended.
 ///
 /// PERF: a function of its own would move its arguments about; bench `fib`.
 #[inline(always)]

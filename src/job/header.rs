@@ -113,7 +113,7 @@ impl JobHeader {
     }
 
     /// As [`raise`](Self::raise), for a block that may be anything by now: only while it is a job of this system in this
-    /// group. In a free block the tag's place may hold a link of its depot, so every value is looked at before it is
+    /// group. A free block keeps the tag of its last job, so every value is looked at before it is
     /// replaced.
     pub(crate) fn raise_member(&self, priority: Priority, system: u32, group: *const Group) {
         self.raise_if(priority, |tag| {
@@ -285,6 +285,13 @@ impl JobRef {
     pub(crate) unsafe fn from_raw(raw: *mut ()) -> Self {
         // SAFETY: promised by the caller.
         JobRef(unsafe { NonNull::new_unchecked(raw) })
+    }
+
+    /// Whether a raw value, which may come from a place of a deque where no entry is any more or has ever been, has the bits of
+    /// a job's in a block.
+    #[inline]
+    pub(crate) fn is_raw_block(raw: *mut ()) -> bool {
+        !raw.is_null() && raw.addr() & TAGS == 0
     }
 
     /// An entry for a fiber that any worker may resume.

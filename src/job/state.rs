@@ -18,7 +18,8 @@
 //! - **QUEUED** says that a queue (or the links of a continuation) still refers to the block. Whoever pops
 //!   an entry of a job that was claimed elsewhere only lets go of it.
 //! - **Block.** It is free when it is Done, DETACHED, and not QUEUED. The step that makes the last
-//!   of the three true is one read-modify-write, and whoever does it frees the block.
+//!   of the three true is one read-modify-write, and whoever does it frees the block. Who runs a job that is detached and not
+//!   queued is the only one to know of it, and frees the block without saying that it is done.
 //! - **Waiter.** The handle's owner stores its node's id; `complete` takes it out with the same
 //!   read-modify-write that sets DONE, which is its last touch of the block unless it frees it.
 //! - **Generation.** Grows whenever the block is freed. An abandoning shutdown looks at every block

@@ -18,7 +18,8 @@ pub(super) const ROUNDS_MAX: usize = 62;
 
 const INDEX_BITS: u32 = 9;
 const CHUNK_LEN: usize = 1 << INDEX_BITS;
-/// There are never more magazines than slots, and those are fewer than 2^29.
+/// Room for 2^24 magazines. All slots that there can be, which are fewer than 2^29, fill 2^23.1 of them, and besides there are two for each
+/// thread and type.
 const CHUNKS_MAX: usize = 1 << 15;
 
 type Chunk = [MaybeUninit<Magazine>; CHUNK_LEN];

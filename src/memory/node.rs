@@ -1,7 +1,7 @@
 //! The node at the head of everything that can stand in a list.
 //!
 //! Fibers, outside threads, jobs and continuation links all begin with a [`Node`]. A node is in at
-//! most one list at a time (a wait list, a ready queue, an inbox, the injector, a free list); whoever
+//! most one list at a time (a wait list, a ready queue, an inbox, the injector); whoever
 //! has taken it out of one owns it until it puts it into the next.
 //!
 //! Nodes carry a 29-bit **id**, because the words that protect wait lists hold a count and the head of the
@@ -39,8 +39,7 @@ pub(crate) struct Node {
     link: AtomicPtr<Node>,
     /// Kind (3 bits) and id (29 bits); never changes.
     tag: u32,
-    /// Free for the node's owner: the next batch of a depot while the slot is free, the system's
-    /// index while it is a job.
+    /// Free for the node's owner: the system's index and the priority while it is a job.
     #[cfg(not(loom))]
     pub(crate) aux: AtomicU32,
 }

@@ -327,8 +327,8 @@ impl Cache {
         }
         match self.spare.get() {
             Some(spare) if spare.count() > 0 => {
-                depot.magazines.push(spare);
                 self.spare.set(Some(magazine::take_empty()));
+                depot.magazines.push(spare);
             }
             Some(_) => {}
             None => self.spare.set(Some(magazine::take_empty())),

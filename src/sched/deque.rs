@@ -7,7 +7,7 @@
 //! ```text
 //!        top      end = top + claim             bottom (owner)
 //!         v           v                           v
-//!   ... | a | b | c | d | e | f | g | h | i | j |   ...      indices only grow; ring position = index & mask
+//!   ... | a | b | c | d | e | f | g | h | i | j |   ...      top only grows; ring position = index & mask
 //!         \_________/
 //!           claimed: a thief is about to take these        word: end (32 bits) | epoch (27) | claim (5)
 //! ```
@@ -48,7 +48,7 @@ const FIRST_CAPACITY: usize = if cfg!(loom) { 2 } else { 256 };
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Steal<T = *mut ()> {
     Empty,
-    /// Somebody else took the item; there may be more.
+    /// Somebody else has claimed something, or taken it, or taken it back; there may be more.
     Retry,
     Item(T),
 }
@@ -64,7 +64,8 @@ const EPOCH_BITS: u32 = 27;
 const END_SHIFT: u32 = CLAIM_BITS + EPOCH_BITS;
 /// The most that can be claimed at once.
 pub(crate) const CLAIM_MAX: usize = (1 << CLAIM_BITS) - 1;
-/// Items that a deque can hold, so that differences of indices keep their sign in the word. There are no more job blocks.
+/// A deque must hold fewer items than this, so that differences of indices keep their sign in the word. There are no more job
+/// blocks.
 const ITEMS_MAX: u64 = 1 << (63 - END_SHIFT);
 const END_MASK: u64 = !0 << END_SHIFT;
 
@@ -116,7 +117,6 @@ impl Word {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Oldest {
     pub(crate) item: *mut (),
-    pub(crate) index: u64,
     pub(crate) count: usize,
 }
 
@@ -363,7 +363,7 @@ impl Deque {
     fn grow(&self, ring: &Ring) {
         let bottom = self.owner.bottom.load(Ordering::Relaxed);
         let top = self.word(Ordering::Relaxed).top(bottom);
-        assert!(ring.capacity() < ITEMS_MAX, "ramie: too many jobs at once");
+        assert!(2 * ring.capacity() < ITEMS_MAX, "ramie: too many jobs at once");
         let wider = Ring::leak(ring.slots.len() * 2, ptr::from_ref(ring).cast_mut());
         // SAFETY: just made.
         let wide = unsafe { &*wider };
@@ -476,6 +476,9 @@ impl Deque {
 
     /// Takes the oldest items, the oldest first: half of them, rounded up, but no more than there is room for; more
     /// than one only as far as all of them `may_leave_together`. Gives their number, at least 1. Any thread may call this.
+    ///
+    /// The question is asked before it is certain that this thread gets the items: what it is asked about may be gone since long,
+    /// or null, and the answer does not count then.
     pub(crate) fn steal_some(
         &self,
         items: &mut [*mut ()],
@@ -541,8 +544,8 @@ impl Deque {
         }
     }
 
-    /// The oldest item, its index, and how many there are, as far as a thief can tell. Somebody else may have taken the item
-    /// meanwhile.
+    /// The oldest item, and how many there are, as far as a thief can tell. Somebody else may have taken the item
+    /// meanwhile, and it may be null.
     #[cfg(not(loom))]
     pub(crate) fn oldest(&self) -> Option<Oldest> {
         // ORDERING: Acquire, as in `steal_some`. A look needs no fence: what is acted upon is what `steal` says.
@@ -552,10 +555,10 @@ impl Deque {
         if count <= 0 {
             return None;
         }
-        let index = word.top(bottom);
+        let top = word.top(bottom);
         // SAFETY: rings are kept while there are thieves.
         let ring = unsafe { &*self.ring.load(Ordering::Acquire) };
-        Some(Oldest { item: ring.at(index).load(Ordering::Relaxed), index, count: count as usize })
+        Some(Oldest { item: ring.at(top).load(Ordering::Relaxed), count: count as usize })
     }
 
     /// Whether there seems to be nothing in it. Exact for the owner when no thief is at work.

@@ -7,17 +7,18 @@
 
 #![expect(unsafe_code, reason = "turns queue entries back into fibers and jobs")]
 
-use super::deque::{CLAIM_MAX, Deque, Steal};
+use super::deque::{CLAIM_MAX, Steal};
 use super::priority::{self, Priority};
 use super::queue::Queue;
 use super::sleep::Woken;
-use super::worker::{Worker, tally};
+use super::worker::{Remote, Worker, tally};
 use crate::fiber::Fiber;
 use crate::job::{JobPtr, JobRef};
 use crate::memory::prefetch::prefetch_for_write;
 use crate::primitives::{spin_loop, yield_thread};
 use crate::system::core::Phase;
 use std::ptr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Every so many turns the oldest work comes first; a prime, so as not to beat with periodic loads.
@@ -37,23 +38,25 @@ const LOOKS_OUTSIDE: u32 = 8;
 const LONE_LOOKS: u32 = if cfg!(shuttle) { 0 } else { 8 };
 const LONE_SPINS: u32 = 2;
 
-/// Whether this entry of a deque is that of a job in a block. The job may be gone.
+/// Whether this item of a deque, which may be stale or null, is the entry of a job in a block.
 fn is_block(item: *mut ()) -> bool {
-    // SAFETY: deques hold entries, and this looks at nothing but the entry's bits.
-    unsafe { JobRef::from_raw(item) }.as_block().is_some()
+    JobRef::is_raw_block(item)
 }
 
 /// Whether there is something in this deque for a thief. A job that is the only one gets a moment's grace: in a chain of jobs, each
 /// of which spawns the next, its owner is about to take it, and it would only cost time to move the chain to another worker.
-/// Half a microsecond later it is fair prey, however busy its owner is.
-fn has_prey(deque: &Deque) -> bool {
+/// If its owner has started none for half a microsecond, it is fair prey.
+fn has_prey(victim: &Remote, priority: Priority) -> bool {
+    let deque = victim.deque(priority);
     let Some(oldest) = deque.oldest() else { return false };
     if oldest.count > 1 || !is_block(oldest.item) {
         return true;
     }
+    let started = || victim.tally.started.load(Ordering::Relaxed);
+    let before = started();
     (0..LONE_LOOKS).all(|_| {
         (0..LONE_SPINS).for_each(|_| spin_loop());
-        deque.oldest().is_some_and(|now| now.index == oldest.index)
+        started() == before && !deque.is_empty()
     })
 }
 
@@ -246,7 +249,8 @@ impl Worker {
             1 => self.take_injected(priority),
             2 => self.take_own_oldest(priority),
             3 => self.take_pinned(priority),
-            _ => self.steal(priority),
+            // Just one: there is work of the own to go on with.
+            _ => self.steal_some(priority, 1),
         };
         job.map(|job| self.start(job, priority))
     }
@@ -295,27 +299,32 @@ impl Worker {
         first.take()
     }
 
-    /// Tries every other worker's deque once, from a random one on.
+    /// Tries every other worker's deque once, from a random one on. Gives the oldest job of the first that has some, and moves more of
+    /// them to the own deque, which is empty.
     fn steal(&self, priority: Priority) -> Option<JobRef> {
+        self.steal_some(priority, CLAIM_MAX)
+    }
+
+    /// As above, up to `count` of them.
+    fn steal_some(&self, priority: Priority, count: usize) -> Option<JobRef> {
         let remotes = &self.system().remotes;
-        let count = remotes.len();
-        if count < 2 {
+        if remotes.len() < 2 {
             return None;
         }
-        let start = self.next_random() as usize % count;
-        for victim in (start..count).chain(0..start) {
-            let deque = remotes[victim].deque(priority);
-            if victim == self.index() || !has_prey(deque) {
+        let start = self.next_random() as usize % remotes.len();
+        for victim in (start..remotes.len()).chain(0..start) {
+            if victim == self.index() || !has_prey(remotes[victim], priority) {
                 continue;
             }
+            let deque = remotes[victim].deque(priority);
             // Where there are many small jobs, a thief that fetched each by itself would spend its time, and its victim's, on moving
             // cache lines. Halves of joins leave alone: whoever pushed them wants them back next, and the oldest is the largest.
             let mut items = [ptr::null_mut(); CLAIM_MAX];
             loop {
-                match deque.steal_some(&mut items, is_block) {
-                    Steal::Item(count) => {
-                        tally(&self.remote().tally.steals, count as u64);
-                        return Some(self.keep_stolen(&items[..count], priority));
+                match deque.steal_some(&mut items[..count], is_block) {
+                    Steal::Item(stolen) => {
+                        tally(&self.remote().tally.steals, stolen as u64);
+                        return Some(self.keep_stolen(&items[..stolen], priority));
                     }
                     Steal::Retry => spin_loop(),
                     Steal::Empty => break,

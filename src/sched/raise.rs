@@ -104,10 +104,14 @@ impl Worker {
             }
             let deque = remote.deque(priority);
             // No more than there were: its owner may push on and on.
-            for _ in 0..deque.len() {
+            let mut left = deque.len();
+            while left > 0 {
                 match deque.steal() {
-                    // SAFETY: only jobs are pushed, and this thread has just taken this one.
-                    Steal::Item(raw) => aside.extend(look(unsafe { JobRef::from_raw(raw) })),
+                    Steal::Item(raw) => {
+                        left -= 1;
+                        // SAFETY: only jobs are pushed, and this thread has just taken this one.
+                        aside.extend(look(unsafe { JobRef::from_raw(raw) }));
+                    }
                     Steal::Retry => spin_loop(),
                     Steal::Empty => break,
                 }

@@ -228,7 +228,7 @@ pub(crate) struct Worker {
     pub(super) fair_turns: Cell<u32>,
     pub(super) random: Cell<u64>,
     /// A group, and how many members of it this worker may still spawn, or has ended, without
-    /// having said so to the group.
+    /// having said so to the group. If there are none, the group may be gone; then it is only compared with others.
     credit_group: Cell<*const Group>,
     credit: Cell<u32>,
     /// Where jobs lie while others are looked for below them: empty otherwise, and kept so that looking allocates only when
@@ -769,7 +769,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn give_way(&'static self, site: &'static Location<'static>) -> bool {
-        if std::thread::panicking() || !self.in_fiber() {
+        if std::thread::panicking() {
             return false;
         }
         // The main thread's visit is over: it leaves, and this job goes on in the next one, or elsewhere.

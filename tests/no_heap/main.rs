@@ -30,7 +30,7 @@ const QUEUED_MAX: usize = 12_000;
 const RAISED_AMONG: usize = 1000;
 /// Where every thread runs beside all others at moments that nobody chooses, some structure may still reach a new
 /// high after the warm-up. Such an event is a doubling, so there can only be a few; a round with more, or six
-/// rounds with any, is a failure. What is allocated for each job, or for one in ten thousand, fails in the first.
+/// rounds with any (each of eight workers has deques of its own, that thieves fill at random), is a failure. What is allocated for each job, or for one in ten thousand, fails in the first.
 const ROUNDS: usize = 6;
 const EVENTS_MAX: u64 = 8;
 
