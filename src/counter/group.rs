@@ -208,7 +208,7 @@ impl Group {
     }
 
     fn has_member(&self, job: JobRef) -> bool {
-        job.as_block().is_some_and(|block| ptr::eq(block.header().group(), self))
+        ptr::eq(job.group(), self)
     }
 
     fn run_own_members(&self, worker: &'static Worker) {

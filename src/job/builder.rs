@@ -2,9 +2,10 @@
 
 #![expect(unsafe_code, reason = "publishes type-erased jobs")]
 
+use super::bare;
 use super::body::{self, Extras, NewJob};
 use super::handle::{JobHandle, RawHandle};
-use super::header::{self, JobPtr, job_tag};
+use super::header::{self, JobPtr, JobRef, job_tag};
 use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
 use crate::counter::group::Group;
@@ -436,21 +437,13 @@ where
     match current::worker() {
         Some(worker) if worker.belongs_to(core) && worker.in_fiber() => {
             // SAFETY: promised by the caller.
-            if let Some(group) = unsafe { group.as_ref() } {
-                worker.spend_credit(group);
-            }
-            worker.count_submitted(1);
+            unsafe { begin_member(worker, group) };
             let site = SiteRef::unnamed(location);
             let new = NewJob { caches: worker.caches(), tag: worker.job_tag(), group, site, owner };
             // SAFETY: promised by the caller.
             let job = unsafe { attachment.create::<F, T>(&new, f) };
             // SAFETY: promised by the caller.
-            match unsafe { group.as_ref() } {
-                Some(group) if group.raises(worker.priority()) => {
-                    worker.push_at(job.into(), group.raised_to())
-                }
-                _ => worker.push(job.into()),
-            }
+            unsafe { push_member(worker, job.into(), group) };
             job
         }
         // SAFETY: promised by the caller.
@@ -521,7 +514,7 @@ where
     }
 }
 
-/// As [`spawn_plain`], without a handle.
+/// As [`spawn_plain`], without a handle: a [bare](super::bare) job, if it is not too large and spawned inside of its system.
 ///
 /// # Safety
 ///
@@ -535,8 +528,49 @@ pub(crate) unsafe fn detach_plain<F>(
 ) where
     F: FnOnce(),
 {
+    if const { bare::fits::<F>() } {
+        if let Some(worker) = current::worker() {
+            if worker.belongs_to(core) && worker.in_fiber() {
+                // SAFETY: promised by the caller.
+                unsafe {
+                    begin_member(worker, group);
+                    let job = bare::create(worker.caches(), group, SiteRef::unnamed(location), f);
+                    push_member(worker, job.into(), group);
+                }
+                return;
+            }
+        }
+    }
     // SAFETY: promised by the caller.
     unsafe { submit_plain(core, location, group, Owner::Nobody, Uncounted, f) };
+}
+
+/// Counts a job that is about to be spawned on this worker, also by its group, if it has one.
+///
+/// # Safety
+///
+/// `group` is null, or alive.
+#[inline(always)]
+unsafe fn begin_member(worker: &Worker, group: *const Group) {
+    // SAFETY: promised by the caller.
+    if let Some(group) = unsafe { group.as_ref() } {
+        worker.spend_credit(group);
+    }
+    worker.count_submitted(1);
+}
+
+/// Pushes it, where its group wants it.
+///
+/// # Safety
+///
+/// As for [`begin_member`].
+#[inline(always)]
+unsafe fn push_member(worker: &Worker, job: JobRef, group: *const Group) {
+    // SAFETY: promised by the caller.
+    match unsafe { group.as_ref() } {
+        Some(group) if group.raises(worker.priority()) => worker.push_at(job, group.raised_to()),
+        _ => worker.push(job),
+    }
 }
 
 /// Links a held job to its counters.

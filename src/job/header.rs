@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "type-erased jobs")]
 
+use super::bare::BarePtr;
 use super::body::Extras;
 use super::stack_job::StackJob;
 use super::state::{JobState, Outcome, Popped};
@@ -245,8 +246,8 @@ impl JobPtr {
     }
 }
 
-/// What stands in a deque: a job in its block, one half of a `join` on the stack of its waiter, or, in a system whose
-/// fibers migrate, a fiber that is ready.
+/// What stands in a deque: a job in its block, a [bare](super::bare) one, one half of a `join` on the stack of its waiter, or,
+/// in a system whose fibers migrate, a fiber that is ready.
 ///
 /// The two lowest bits tell them apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -254,7 +255,8 @@ pub(crate) struct JobRef(NonNull<()>);
 
 const STACK_TAG: usize = 1;
 const FIBER_TAG: usize = 2;
-const TAGS: usize = STACK_TAG | FIBER_TAG;
+const BARE_TAG: usize = 3;
+const TAGS: usize = 3;
 
 impl From<JobPtr> for JobRef {
     #[inline]
@@ -263,7 +265,20 @@ impl From<JobPtr> for JobRef {
     }
 }
 
+impl From<BarePtr> for JobRef {
+    #[inline]
+    fn from(job: BarePtr) -> Self {
+        // SAFETY: setting the lowest bits of an aligned, non-null address keeps it non-null.
+        JobRef(unsafe { NonNull::new_unchecked(job.into_raw().as_ptr().map_addr(|addr| addr | BARE_TAG)) })
+    }
+}
+
 impl JobRef {
+    #[inline]
+    fn tag(self) -> usize {
+        self.0.as_ptr().addr() & TAGS
+    }
+
     /// # Safety
     ///
     /// `job` stays where it is until its latch is released, or the entry is taken back.
@@ -291,7 +306,7 @@ impl JobRef {
     /// a job's in a block.
     #[inline]
     pub(crate) fn is_raw_block(raw: *mut ()) -> bool {
-        !raw.is_null() && raw.addr() & TAGS == 0
+        !raw.is_null() && matches!(raw.addr() & TAGS, 0 | BARE_TAG)
     }
 
     /// An entry for a fiber that any worker may resume.
@@ -319,22 +334,40 @@ impl JobRef {
     /// The fiber, if it is one.
     #[inline]
     pub(crate) fn as_fiber(self) -> Option<&'static Fiber> {
-        if self.0.as_ptr().addr() & FIBER_TAG == 0 {
+        if self.tag() != FIBER_TAG {
             return None;
         }
         // SAFETY: tagged by `from_fiber`.
         Some(unsafe { Fiber::from_node(self.0.as_ptr().map_addr(|addr| addr & !TAGS).cast()) })
     }
 
-    #[inline]
-    fn is_stack(self) -> bool {
-        self.0.as_ptr().addr() & STACK_TAG != 0
-    }
-
-    /// The job in a block, if it is one.
+    /// The job in a block, if it is one that others may know of.
     #[inline]
     pub(crate) fn as_block(self) -> Option<JobPtr> {
-        if self.0.as_ptr().addr() & TAGS != 0 { None } else { Some(JobPtr(self.0.cast())) }
+        if self.tag() != 0 { None } else { Some(JobPtr(self.0.cast())) }
+    }
+
+    /// The bare job, if it is one.
+    #[inline]
+    pub(crate) fn as_bare(self) -> Option<BarePtr> {
+        if self.tag() != BARE_TAG {
+            return None;
+        }
+        // SAFETY: tagged by `from`; the untagged address is not null.
+        Some(unsafe {
+            let raw = self.0.as_ptr().map_addr(|addr| addr & !TAGS);
+            BarePtr::from_raw(NonNull::new_unchecked(raw))
+        })
+    }
+
+    /// The scope or batch that this is a member of, or null.
+    #[inline]
+    pub(crate) fn group(self) -> *const Group {
+        match (self.as_bare(), self.as_block()) {
+            (Some(job), _) => job.group(),
+            (None, Some(job)) => job.header().group(),
+            (None, None) => ptr::null(),
+        }
     }
 
     /// Whether this is the entry of a job in a block that somebody has claimed without it. It stays so.
@@ -374,7 +407,10 @@ impl JobRef {
     #[inline(always)]
     pub(crate) unsafe fn run(self, worker: &'static Worker) {
         debug_assert!(self.as_fiber().is_none(), "fibers are resumed, not run");
-        if self.is_stack() {
+        if let Some(job) = self.as_bare() {
+            // SAFETY: promised by the caller.
+            unsafe { job.run_entry(worker) };
+        } else if self.tag() == STACK_TAG {
             worker.flush_credit();
             let job = self.0.as_ptr().map_addr(|addr| addr & !STACK_TAG).cast::<StackJob>();
             // SAFETY: the entry is owned by this thread, so the job is still there and not started.

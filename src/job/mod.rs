@@ -3,6 +3,8 @@
 pub(crate) mod state;
 
 #[cfg(not(loom))]
+pub(crate) mod bare;
+#[cfg(not(loom))]
 mod body;
 #[cfg(not(loom))]
 mod builder;

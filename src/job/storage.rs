@@ -189,7 +189,8 @@ pub(crate) fn for_each_block(mut f: impl FnMut(JobPtr)) {
 
 /// How many blocks there are, in use or not.
 pub(crate) fn made_count() -> u64 {
-    slots::made(|depot| DEPOTS.as_ptr_range().contains(&ptr::from_ref(depot))).slots
+    slots::made(|depot| DEPOTS.as_ptr_range().contains(&ptr::from_ref(depot)) || super::bare::is_depot(depot))
+        .slots
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::slots::Cache;
 use crate::batch::BatchCell;
 use crate::counter::{CounterCell, Link};
 use crate::fiber::Fiber;
-use crate::job::storage;
+use crate::job::{bare, storage};
 use crate::memory::slots::Slot;
 use crate::sched::wait::ThreadWaiter;
 
@@ -17,6 +17,7 @@ pub(crate) struct Caches {
     pub(crate) links: Cache,
     pub(crate) batches: Cache,
     pub(crate) jobs: [Cache; storage::CLASS_COUNT],
+    pub(crate) bare: [Cache; 2],
 }
 
 impl Drop for Caches {
@@ -30,6 +31,9 @@ impl Drop for Caches {
         self.counters.give_all_back(CounterCell::depot());
         self.links.give_all_back(Link::depot());
         self.batches.give_all_back(BatchCell::depot());
+        for (index, cache) in self.bare.iter().enumerate() {
+            cache.give_all_back(bare::depot(index));
+        }
         for (class, cache) in self.jobs.iter().enumerate() {
             cache.give_all_back(storage::depot(class));
         }

@@ -70,7 +70,7 @@ struct Chunk {
 ///
 /// # Safety
 ///
-/// 1. The type is `#[repr(C)]` with a [`Node`] as its first field.
+/// 1. The type is `#[repr(C)]` with a [`Node`] as its first field; or no id of such a slot is ever given to anybody.
 /// 2. Its bytes stay a valid value for ever: no owner frees or moves what is in a slot.
 /// 3. `depot` always returns the same depot, used by this type alone.
 /// 4. `write_vacant`, where it is defined anew, leaves a valid value in place.

@@ -280,9 +280,16 @@ impl SystemCore {
     /// As [`abandon_closed`](Self::abandon_closed), for what is in its deques: only where nobody else could steal it.
     fn drop_what_worker_0_had(&self) {
         while let Some(job) = self.worker(0).get().steal_own() {
-            // A half of a join belongs to a fiber that was left.
-            if let Some(job) = job.as_block() {
-                self.abandon_entry(job);
+            match (job.as_block(), job.as_bare()) {
+                (Some(job), _) => self.abandon_entry(job),
+                (None, Some(job)) => {
+                    // Before the captures are dropped, as in `abandon_entry`.
+                    self.count_finished_outside();
+                    // SAFETY: just taken out of the worker's deque.
+                    unsafe { job.discard(self.index) };
+                }
+                // A half of a join belongs to a fiber that was left.
+                (None, None) => {}
             }
         }
     }
