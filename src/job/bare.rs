@@ -193,7 +193,7 @@ pub(crate) unsafe fn create<F: FnOnce()>(
     site: SiteRef,
     f: F,
 ) -> BarePtr {
-    const { assert!(fits::<F>()) };
+    debug_assert!(fits::<F>());
     let block: NonNull<Header> = if Typed::<F>::IS_SMALL {
         NonNull::from(caches.bare[0].alloc::<Small>()).cast()
     } else {
