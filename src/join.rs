@@ -9,7 +9,7 @@ use crate::job::stack_job::Half;
 use crate::job::{self, JobRef};
 use crate::sched::current;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
-use crate::sched::worker::Worker;
+use crate::sched::worker::{Pushed, Worker, here};
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
@@ -53,9 +53,9 @@ where
     RB: Send,
 {
     let site = Location::caller();
-    match current::sticky_worker() {
-        Some(worker) if worker.in_fiber() => join_on(|| worker, a, b, site),
-        _ => join_elsewhere(a, b, site),
+    match current::sticky_worker::<0>() {
+        Some(worker) => join_on::<true, _, _, _, _>(worker, a, b, site),
+        None => join_elsewhere(a, b, site),
     }
 }
 
@@ -86,15 +86,15 @@ where
     A: FnOnce() -> RA,
     B: FnOnce() -> RB,
 {
-    join_on(|| worker.now(), a, b, site)
+    join_on::<false, _, _, _, _>(worker, a, b, site)
 }
 
-/// `join` on a fiber of the worker that `now` names, again after everything that may have suspended.
+/// `join` on a fiber of `worker`. With `STICKY` that will stay there.
 ///
 /// PERF: a function of its own would move its arguments about; bench `fib`.
 #[inline(always)]
-fn join_on<A, B, RA, RB>(
-    now: impl Fn() -> &'static Worker,
+fn join_on<const STICKY: bool, A, B, RA, RB>(
+    worker: &'static Worker,
     a: A,
     b: B,
     site: &'static Location<'static>,
@@ -107,15 +107,14 @@ where
     // SAFETY: `half` stays in this stack frame until it was popped again or its latch says done.
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
     let guard = NoUnwind("join");
-    now().push_at_split(entry, || half.site());
+    let pushed = worker.push_at_split(entry, site);
     let result_a = match catch_unwind(AssertUnwindSafe(a)) {
         Ok(result) => result,
-        Err(payload) => first_panicked(now(), &half, entry, payload, guard),
+        Err(payload) => first_panicked::<STICKY, _, _>(&half, (entry, pushed), site, payload, guard),
     };
     // INVARIANT: this is still the worker that `half` was pushed on, unless fibers migrate; then the half lies where
     // it can be stolen.
-    let worker = now();
-    if worker.pop_exactly(entry) {
+    if pushed.take_back::<STICKY>(entry) {
         guard.passed();
         // SAFETY: it was popped, so nobody else will run it.
         let b = unsafe { half.take_closure() };
@@ -123,44 +122,39 @@ where
         if !std::mem::needs_drop::<RA>() {
             return (result_a, b());
         }
-        return both(result_a, catch_unwind(AssertUnwindSafe(b)), worker, half.site());
+        return both(result_a, catch_unwind(AssertUnwindSafe(b)), site);
     }
-    let result_b = second_is_elsewhere(worker, &half, entry);
+    let result_b = second_is_elsewhere(&half, entry, site);
     guard.passed();
-    both(result_a, result_b, worker, half.site())
+    both(result_a, result_b, site)
 }
 
 #[inline]
-fn both<RA, RB>(
-    result_a: RA,
-    result_b: Result<RB, Payload>,
-    worker: &'static Worker,
-    site: &'static Location<'static>,
-) -> (RA, RB) {
+fn both<RA, RB>(result_a: RA, result_b: Result<RB, Payload>, site: &'static Location<'static>) -> (RA, RB) {
     match result_b {
         Ok(result_b) => (result_a, result_b),
-        Err(payload) => go_on_with(worker, payload, result_a, site),
+        Err(payload) => go_on_with(payload, result_a, site),
     }
 }
 
 /// `a` has panicked with `payload`: goes on with that after `b` has ended.
 #[cold]
 #[inline(never)]
-fn first_panicked<F: FnOnce() -> R, R>(
-    worker: &'static Worker,
+fn first_panicked<const STICKY: bool, F: FnOnce() -> R, R>(
     half: &Half<F, R>,
-    entry: JobRef,
+    (entry, pushed): (JobRef, Pushed),
+    site: &'static Location<'static>,
     payload: Payload,
     guard: NoUnwind,
 ) -> ! {
-    let result_b = if worker.pop_exactly(entry) {
+    let result_b = if pushed.take_back::<STICKY>(entry) {
         // SAFETY: it was popped, so nobody else will run it.
         catch_unwind(AssertUnwindSafe(unsafe { half.take_closure() }))
     } else {
-        second_is_elsewhere(worker, half, entry)
+        second_is_elsewhere(half, entry, site)
     };
     guard.passed();
-    go_on_with(worker, payload, result_b, half.site())
+    go_on_with(payload, result_b, site)
 }
 
 /// The half is not the newest job of the deque: it was stolen, or, while this thread unwinds, it may lie below other jobs, which
@@ -168,25 +162,20 @@ fn first_panicked<F: FnOnce() -> R, R>(
 #[cold]
 #[inline(never)]
 fn second_is_elsewhere<F: FnOnce() -> R, R>(
-    worker: &'static Worker,
     half: &Half<F, R>,
     entry: JobRef,
+    site: &'static Location<'static>,
 ) -> Result<R, Payload> {
-    if std::thread::panicking() && worker.dig(|job| job == entry).is_some() {
+    if std::thread::panicking() && here().dig(|job| job == entry).is_some() {
         // SAFETY: it was taken out, so nobody else will run it.
         return catch_unwind(AssertUnwindSafe(unsafe { half.take_closure() }));
     }
-    wait_for_stolen(half, entry, half.site())
+    wait_for_stolen(half, entry, site)
 }
 
 #[cold]
-fn go_on_with<T>(
-    worker: &'static Worker,
-    payload: Payload,
-    left_over: T,
-    site: &'static Location<'static>,
-) -> ! {
-    job::drop_guarded(left_over, worker.system().index, SiteRef::unnamed(site));
+fn go_on_with<T>(payload: Payload, left_over: T, site: &'static Location<'static>) -> ! {
+    job::drop_guarded(left_over, here().system().index, SiteRef::unnamed(site));
     resume_unwind(payload)
 }
 

@@ -179,7 +179,9 @@ mod thread_backed {
                 let worker = worker;
                 theirs.wait_while(Turn::Root);
                 crate::sched::current::enter(worker.0);
+                let runs_fibers = crate::sched::current::run_fibers(worker.0);
                 body(worker.0);
+                drop(runs_fibers);
                 crate::sched::current::leave();
                 theirs.hand_over(Turn::Ended);
             });

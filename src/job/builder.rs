@@ -529,16 +529,16 @@ pub(crate) unsafe fn detach_plain<F>(
     F: FnOnce(),
 {
     if const { bare::fits::<F>() } {
-        if let Some(worker) = current::worker() {
-            if worker.belongs_to(core) && worker.in_fiber() {
-                // SAFETY: promised by the caller.
-                unsafe {
-                    begin_member(worker, group);
-                    let job = bare::create(worker.caches(), group, SiteRef::unnamed(location), f);
-                    push_member(worker, job.into(), group);
-                }
-                return;
+        let here = current::sticky_worker::<0>()
+            .or_else(|| current::worker().filter(|worker| worker.migrates() && worker.in_fiber()));
+        if let Some(worker) = here.filter(|worker| worker.belongs_to(core)) {
+            // SAFETY: promised by the caller.
+            unsafe {
+                begin_member(worker, group);
+                let job = bare::create(worker.caches(), group, SiteRef::unnamed(location), f);
+                push_member(worker, job.into(), group);
             }
+            return;
         }
     }
     // SAFETY: promised by the caller.

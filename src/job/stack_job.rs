@@ -1,30 +1,47 @@
 //! A job on the stack of the one who waits for it: the second half of a `join`, or of a split loop.
 //!
-//! Its latch is one word: free while nobody waits, the waiter's id, or DONE. The thief's last touch is
-//! the exchange that sets DONE; after it the waiter's stack frame may be gone.
+//! Its latch is one word:
+//!
+//! ```text
+//!   place of the call ────a waiter registers────> place | WAITED
+//!          │                                           │
+//!          └──────────the thief has run it─────────> DONE
+//! ```
+//!
+//! The thief's last touch is the exchange that sets DONE, unless somebody waits, who then stays until the thief has woken it:
+//! after that the waiter's stack frame may be gone.
 
 #![expect(unsafe_code, reason = "type-erased closures on other stacks")]
 
 use crate::error::Payload;
 use crate::memory::node::Node;
-use crate::primitives::{AtomicU32, Ordering};
+use crate::primitives::{AtomicPtr, Ordering};
 use crate::sched::wake;
 use crate::sched::worker::Worker;
 use crate::trace::site::SiteRef;
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
-/// Greater than every id.
-const DONE: u32 = u32::MAX;
+/// Set in a latch while somebody waits. The address of a place has its lowest bits free.
+const WAITED: usize = 1;
+/// A latch's last value; no address.
+const DONE: usize = 2;
+
+const _: () = assert!(align_of::<Location<'static>>() > DONE);
 
 /// What is common to all jobs on stacks; the closure follows it in [`Half`].
+///
+/// PERF: a `join` writes three words of this, of which the latch is the place as well: how many stores there are to drain decides
+/// about its time; bench `fib`.
 #[repr(C, align(8))]
 pub(crate) struct StackJob {
     execute: unsafe fn(*mut StackJob, &'static Worker),
-    /// 0, a waiter's id, or DONE. Set by the waiter and by whoever has executed the job.
-    latch: AtomicU32,
+    /// See the [module](self). Changed by the waiter and by whoever has executed the job. Its value begins as an address.
+    latch: AtomicPtr<()>,
+    /// The waiter's id. Written before the latch says that there is one, read by the thief after that.
+    waiter: UnsafeCell<MaybeUninit<u32>>,
 }
 
 impl StackJob {
@@ -42,14 +59,29 @@ impl StackJob {
     /// Registers the waiter; false if the job is done.
     #[must_use]
     pub(crate) fn set_waiter(&self, node: &Node) -> bool {
+        // SAFETY: the thief reads it only after the exchange below has succeeded, and there is one waiter.
+        unsafe { (*self.waiter.get()).write(node.id()) };
+        let site = self.latch.load(Ordering::Acquire);
+        if site.addr() == DONE {
+            return false;
+        }
+        let waited = site.map_addr(|addr| addr | WAITED);
         // ORDERING: Release hands the node over; Acquire on failure takes the result.
-        self.latch.compare_exchange(0, node.id(), Ordering::Release, Ordering::Acquire).is_ok()
+        self.latch.compare_exchange(site, waited, Ordering::Release, Ordering::Acquire).is_ok()
+    }
+
+    /// Where it was made. Not to be asked when it may be done.
+    fn site(&self) -> &'static Location<'static> {
+        let site = self.latch.load(Ordering::Relaxed).map_addr(|addr| addr & !WAITED);
+        debug_assert_ne!(site.addr(), DONE);
+        // SAFETY: the latch holds the reference that it was made with until it says DONE.
+        unsafe { &*site.cast::<Location<'static>>() }
     }
 
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
         // ORDERING: Acquire pairs with the exchange in `Half::execute`.
-        self.latch.load(Ordering::Acquire) == DONE
+        self.latch.load(Ordering::Acquire).addr() == DONE
     }
 }
 
@@ -60,17 +92,19 @@ pub(crate) struct Half<F, R> {
     closure: UnsafeCell<ManuallyDrop<F>>,
     /// Written before the latch says DONE.
     result: UnsafeCell<MaybeUninit<Result<R, Payload>>>,
-    site: &'static Location<'static>,
 }
 
 impl<F: FnOnce() -> R, R> Half<F, R> {
     #[inline]
     pub(crate) fn new(closure: F, site: &'static Location<'static>) -> Self {
         Self {
-            job: StackJob { execute: Self::execute, latch: AtomicU32::new(0) },
+            job: StackJob {
+                execute: Self::execute,
+                latch: AtomicPtr::new(ptr::from_ref(site).cast_mut().cast()),
+                waiter: UnsafeCell::new(MaybeUninit::uninit()),
+            },
             closure: UnsafeCell::new(ManuallyDrop::new(closure)),
             result: UnsafeCell::new(MaybeUninit::uninit()),
-            site,
         }
     }
 
@@ -82,11 +116,6 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
     #[inline]
     pub(crate) fn job(&self) -> &StackJob {
         &self.job
-    }
-
-    /// Where it was made.
-    pub(crate) fn site(&self) -> &'static Location<'static> {
-        self.site
     }
 
     /// Takes the closure out, to run it in place.
@@ -117,15 +146,18 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         // SAFETY: owning the entry makes this the one call.
         let closure = unsafe { half.take_closure() };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(SiteRef::unnamed(half.site));
+        let before = fiber.enter_job(SiteRef::unnamed(half.job.site()));
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
         // SAFETY: as above.
         unsafe { (*half.result.get()).write(result) };
         // What this job spawned into other groups must be known before its waiter goes on.
         worker.now().flush_credit();
-        // ORDERING: AcqRel: Release for the result, Acquire for the waiter's node. The last touch.
-        let waiter = half.job.latch.swap(DONE, Ordering::AcqRel);
-        wake::wake_id(waiter);
+        // ORDERING: AcqRel: Release for the result, Acquire for the waiter's node. The last touch, unless somebody waits.
+        let latch = half.job.latch.swap(ptr::without_provenance_mut(DONE), Ordering::AcqRel);
+        if latch.addr() & WAITED != 0 {
+            // SAFETY: the waiter has written it, and keeps the job in place until it is woken.
+            wake::wake_id(unsafe { (*half.job.waiter.get()).assume_init() });
+        }
     }
 }

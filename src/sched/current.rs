@@ -20,7 +20,7 @@ use std::thread_local;
 thread_local! {
     /// The worker that this thread is, or null. Has no destructor, so that reading it is one load.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
-    /// The same, if its fibers are sticky; null otherwise.
+    /// The same while the thread runs fibers that never leave it; null otherwise.
     static STICKY: Cell<*const Worker> = const { Cell::new(ptr::null()) };
     /// For threads that are no workers; workers have caches of their own.
     static CACHES: OnceCell<Caches> = const { OnceCell::new() };
@@ -34,10 +34,12 @@ pub(crate) fn worker() -> Option<&'static Worker> {
     unsafe { worker.as_ref() }
 }
 
-/// The worker that this thread is, if it is one whose fibers never leave it: as long as the calling fiber runs, this stays
-/// right.
+/// The worker on one of whose fibers this is, if they never leave it: as long as the calling fiber runs, this stays right.
+///
+/// PERF: a parameter makes this a function of the crate that calls it, so that the call is a direct one, and the
+/// thread-local one of the program's own: bench `fib`.
 #[inline(never)]
-pub(crate) fn sticky_worker() -> Option<&'static Worker> {
+pub(crate) fn sticky_worker<const INSTANCE: u8>() -> Option<&'static Worker> {
     let worker = STICKY.with(Cell::get);
     // SAFETY: as in `worker`.
     unsafe { worker.as_ref() }
@@ -47,14 +49,31 @@ pub(crate) fn sticky_worker() -> Option<&'static Worker> {
 #[inline(never)]
 pub(crate) fn enter(worker: &'static Worker) {
     WORKER.with(|current| current.set(worker));
-    STICKY.with(|current| current.set(if worker.migrates() { ptr::null() } else { worker }));
 }
 
 /// Makes this thread an ordinary one again.
 #[inline(never)]
 pub(crate) fn leave() {
     WORKER.with(|current| current.set(ptr::null()));
-    STICKY.with(|current| current.set(ptr::null()));
+}
+
+/// This thread runs fibers of its worker until this is dropped.
+#[must_use]
+pub(crate) struct RunsFibers {
+    before: *const Worker,
+}
+
+#[inline(never)]
+pub(crate) fn run_fibers(worker: &'static Worker) -> RunsFibers {
+    let sticky = if worker.migrates() { ptr::null() } else { ptr::from_ref(worker) };
+    RunsFibers { before: STICKY.replace(sticky) }
+}
+
+impl Drop for RunsFibers {
+    #[inline(never)]
+    fn drop(&mut self) {
+        STICKY.set(self.before);
+    }
 }
 
 /// Keeps the current fiber on its worker until it is dropped: for callbacks that may wait, below code that goes on to use

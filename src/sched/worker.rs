@@ -18,7 +18,7 @@
 
 #![expect(unsafe_code, reason = "moves fibers and jobs between lists of slots")]
 
-use super::deque::{Deque, Stale, Steal};
+use super::deque::{Deque, Place, Stale, Steal};
 use super::find_work::{FAIR_EVERY, Next};
 use super::inbox::Inbox;
 use super::priority::{self, Priority};
@@ -46,6 +46,67 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// Where a job was pushed by one that goes on to want it back.
+#[derive(Clone, Copy)]
+pub(crate) struct Pushed {
+    deque: &'static Deque,
+    place: Place,
+}
+
+impl Pushed {
+    /// Takes the job that was pushed from the deque of the worker that this is, if it is the newest there; whether it was. With
+    /// `STICKY`, this is the worker that it was pushed on.
+    ///
+    /// PERF: the usual case needs no worker, which thus takes no register while other code runs; bench `fib`.
+    #[inline]
+    pub(crate) fn take_back<const STICKY: bool>(self, pushed: JobRef) -> bool {
+        debug_assert!(!STICKY || ptr::eq(self.deque, here().deque_now()), "a job keeps its priority");
+        // On another worker the place says nothing.
+        let deque = if STICKY { self.deque } else { here().deque_now() };
+        // SAFETY: this is the thread of the deque's owner.
+        match unsafe { deque.pop_exactly(pushed.into_raw(), self.place) } {
+            Ok(()) => true,
+            Err(other) => {
+                put_back_here(other);
+                false
+            }
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn push_into_full_at_split(job: JobRef, site: &'static Location<'static>) -> Pushed {
+    let deque = here().deque_now();
+    // SAFETY: this is the owner's thread.
+    let place = unsafe { deque.push_into_full(job.into_raw()) };
+    // ORDERING: see `Sleep::work_was_added`.
+    light_fence();
+    if !here().attention().is_quiet() {
+        attend_at_split(site);
+    }
+    Pushed { deque, place }
+}
+
+#[cold]
+#[inline(never)]
+fn attend_at_split(site: &'static Location<'static>) {
+    let worker = here();
+    worker.tell_of_work(worker.priority.get());
+    worker.split_point(site);
+}
+
+/// The worker that this thread is. For code that runs on fibers.
+pub(crate) fn here() -> &'static Worker {
+    super::current::worker().expect("a fiber runs on a worker")
+}
+
+#[cold]
+#[inline(never)]
+fn put_back_here(item: Option<*mut ()>) {
+    here().put_back(item);
+}
 
 /// How many members a worker may spawn into a group before it touches the group's word again.
 const CREDIT_BATCH: u32 = 128;
@@ -427,7 +488,7 @@ impl Worker {
     /// of users: where fibers migrate it may be another one.
     #[inline]
     pub(crate) fn now(&'static self) -> &'static Worker {
-        if self.migrates.get() { super::current::worker().expect("a fiber runs on a worker") } else { self }
+        if self.migrates.get() { here() } else { self }
     }
 
     #[inline]
@@ -458,26 +519,21 @@ impl Worker {
     }
 
     /// As [`push`](Self::push), and lets more urgent work go first: what `join` does.
+    ///
+    /// PERF: the worker is not kept across the rare calls; see [`Pushed::take_back`].
     #[inline]
-    pub(crate) fn push_at_split(
-        &'static self,
-        job: JobRef,
-        site: impl FnOnce() -> &'static Location<'static>,
-    ) {
+    pub(crate) fn push_at_split(&'static self, job: JobRef, site: &'static Location<'static>) -> Pushed {
+        let (deque, attention) = (self.deque_now(), self.attention());
         // SAFETY: as in `push`.
-        unsafe { self.deque_now().push(job.into_raw()) };
+        let Some(place) = (unsafe { deque.try_push(job.into_raw()) }) else {
+            return push_into_full_at_split(job, site);
+        };
         // ORDERING: see `Sleep::work_was_added`.
         light_fence();
-        if !self.attention().is_quiet() {
-            self.attend_at_split(site());
+        if !attention.is_quiet() {
+            attend_at_split(site);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn attend_at_split(&'static self, site: &'static Location<'static>) {
-        self.tell_of_work(self.priority.get());
-        self.split_point(site);
+        Pushed { deque, place }
     }
 
     /// Adds a job of any priority.
@@ -508,8 +564,8 @@ impl Worker {
     }
 
     #[inline]
-    fn deque_now(&self) -> &Deque {
-        // SAFETY: set by `join_system` and `adopt_priority` to one of this worker's own deques.
+    fn deque_now(&self) -> &'static Deque {
+        // SAFETY: set by `join_system` and `adopt_priority` to one of this worker's own deques, and workers live for ever.
         unsafe { &*self.deque_now.get() }
     }
 
@@ -519,21 +575,7 @@ impl Worker {
         self.deque_now().is_empty()
     }
 
-    /// Takes the newest job if it is this one; whether it was.
-    #[inline]
-    pub(crate) fn pop_exactly(&self, wanted: JobRef) -> bool {
-        // SAFETY: as in `push`.
-        match unsafe { self.deque_now().pop_exactly(wanted.into_raw()) } {
-            Ok(()) => true,
-            Err(other) => {
-                self.put_back(other);
-                false
-            }
-        }
-    }
-
     #[cold]
-    #[inline(never)]
     fn put_back(&self, item: Option<*mut ()>) {
         if let Some(raw) = item {
             // SAFETY: only jobs are pushed, and this thread has just taken this one.
@@ -564,10 +606,14 @@ impl Worker {
         found
     }
 
-    /// As [`pop_exactly`](Self::pop_exactly), for a job that is likely to be elsewhere.
+    /// Takes the newest job if it is this one, which is likely to be elsewhere; whether it was.
     pub(crate) fn pop_if_newest(&self, wanted: JobRef) -> bool {
+        let (deque, wanted) = (self.deque_now(), wanted.into_raw());
         // SAFETY: as in `push`.
-        unsafe { self.deque_now().newest() == Some(wanted.into_raw()) && self.pop_exactly(wanted) }
+        unsafe {
+            deque.newest() == Some(wanted)
+                && deque.pop_wherever(wanted).map_err(|other| self.put_back(other)).is_ok()
+        }
     }
 
     /// Wakes somebody for work of this priority that was made visible, if need be.
@@ -936,6 +982,7 @@ impl Worker {
 
     /// Resumes fibers until the system has stopped, or the main thread's visit is over.
     pub(super) fn drive(&'static self) {
+        let _runs_fibers = super::current::run_fibers(self);
         loop {
             let next = match self.resume_next.take() {
                 Some(fiber) => Some(fiber),
