@@ -489,7 +489,7 @@ impl Worker {
             if elapsed >= limit && (elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
                 return false;
             }
-            if elapsed >= limit / 2 {
+            if elapsed >= limit / 16 {
                 yield_thread();
             }
         }
