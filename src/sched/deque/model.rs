@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the owner's operations")]
 
-use super::{Deque, Stale, Steal};
+use super::{Deque, Place, Stale, Steal};
 use crate::primitives::explore;
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -29,7 +29,7 @@ impl Model {
     fn push(&self, item: usize) {
         // SAFETY: only the model's owner thread pushes and pops.
         self.behind[item - 1].with_mut(|behind| unsafe { *behind = true });
-        unsafe { self.deque.push(ptr::without_provenance_mut(item)) };
+        _ = unsafe { self.deque.push(ptr::without_provenance_mut(item)) };
     }
 
     /// Accounts for a taken item.
@@ -46,6 +46,32 @@ impl Model {
         let Some(item) = (unsafe { self.deque.pop() }) else { return false };
         self.taken(item);
         true
+    }
+
+    /// As `push`, and says where.
+    fn push_half(&self, item: usize) -> Place {
+        // SAFETY: as in `push`.
+        self.behind[item - 1].with_mut(|behind| unsafe { *behind = true });
+        unsafe { self.deque.push(ptr::without_provenance_mut(item)) }
+    }
+
+    /// Takes an item back as a join does; what comes instead goes back as well. Whether it was there.
+    fn take_back(&self, item: usize, place: Place) -> bool {
+        let item = ptr::without_provenance_mut(item);
+        // SAFETY: as in `push`.
+        match unsafe { self.deque.pop_exactly(item, place) } {
+            Ok(()) => {
+                self.taken(item);
+                true
+            }
+            Err(None) => false,
+            Err(Some(other)) => {
+                assert_ne!(other, item);
+                // SAFETY: as in `push`.
+                _ = unsafe { self.deque.push(other) };
+                false
+            }
+        }
     }
 
     fn steal(&self) -> bool {
@@ -303,7 +329,7 @@ fn an_item_that_is_raised_is_taken_once() {
             thread::spawn(move || {
                 if let Steal::Item(item) = low.deque.steal() {
                     // SAFETY: only this thread pushes onto and pops from `high` until it has ended.
-                    unsafe { high.push(item) };
+                    _ = unsafe { high.push(item) };
                 }
             })
         };
@@ -323,5 +349,39 @@ fn an_item_that_is_raised_is_taken_once() {
             low.taken(item);
         }
         low.end();
+    });
+}
+
+/// 3 threads, preemption bound 2. Nested joins take their halves back while thieves are after them: each half is taken once, by
+/// whoever gets it.
+#[test]
+fn halves_are_taken_back_or_stolen() {
+    explore(2, || {
+        let model = Model::new();
+        let thieves = [model.greedy_thief(1), model.thief(1)];
+        let outer = model.push_half(1);
+        let inner = model.push_half(2);
+        model.take_back(2, inner);
+        model.take_back(1, outer);
+        for thief in thieves {
+            thief.join().unwrap();
+        }
+        model.end();
+    });
+}
+
+/// 2 threads, preemption bound 3. The half that an owner wants back has been popped by somebody else on the same thread, as while
+/// its join was suspended in the meantime, and another item lies in its place: it is not taken for the half.
+#[test]
+fn another_item_in_a_halfs_place_is_not_taken_for_it() {
+    explore(3, || {
+        let model = Model::new();
+        let place = model.push_half(1);
+        let thief = model.thief(1);
+        model.pop();
+        model.push(2);
+        assert!(!model.take_back(1, place));
+        thief.join().unwrap();
+        model.end();
     });
 }

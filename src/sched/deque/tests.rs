@@ -14,7 +14,7 @@ fn item(number: usize) -> *mut () {
 fn fill(deque: &Deque, numbers: std::ops::RangeInclusive<usize>) {
     for number in numbers {
         // SAFETY: these tests use a deque from one thread only.
-        unsafe { deque.push(item(number)) };
+        _ = unsafe { deque.push(item(number)) };
     }
 }
 
@@ -266,4 +266,44 @@ mod stale {
         assert_eq!(capacity(&deque), super::FIRST_CAPACITY);
         assert_eq!(dropped().len() + deque.len(), 100_000);
     }
+}
+
+#[test]
+fn an_item_is_taken_back_only_if_it_is_the_newest() {
+    let deque = Deque::new();
+    // SAFETY: as above.
+    let (push, take_back) = (
+        |number| unsafe { deque.push(item(number)) },
+        |number, place| unsafe { deque.pop_exactly(item(number), place) },
+    );
+    let (first, second) = (push(1), push(2));
+    // Something lies above it: that is given instead.
+    assert_eq!(take_back(1, first), Err(Some(item(2))));
+    _ = push(2);
+    assert_eq!(take_back(2, second), Ok(()));
+    assert_eq!(take_back(1, first), Ok(()));
+    assert_eq!(take_back(1, first), Err(None));
+    // It was stolen.
+    let first = push(1);
+    assert_eq!(deque.steal(), Steal::Item(item(1)));
+    assert_eq!(take_back(1, first), Err(None));
+    // It was popped, and another one lies in its place.
+    let first = push(1);
+    assert_eq!(pop(&deque), Some(item(1)));
+    _ = push(3);
+    assert_eq!(take_back(1, first), Err(Some(item(3))));
+    assert_eq!(pop(&deque), None);
+}
+
+/// The place stays right when the ring has grown.
+#[test]
+fn an_item_is_taken_back_from_a_ring_that_has_grown() {
+    let deque = Deque::new();
+    // SAFETY: as above.
+    let place = unsafe { deque.push(item(1)) };
+    fill(&deque, 2..=3 * FIRST_CAPACITY);
+    (2..=3 * FIRST_CAPACITY).rev().for_each(|number| assert_eq!(pop(&deque), Some(item(number))));
+    // SAFETY: as above.
+    assert_eq!(unsafe { deque.pop_exactly(item(1), place) }, Ok(()));
+    assert_eq!(pop(&deque), None);
 }
