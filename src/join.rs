@@ -54,7 +54,8 @@ where
 {
     let site = Location::caller();
     match current::sticky_worker::<0>() {
-        Some(worker) => join_on::<true, _, _, _, _>(worker, a, b, site),
+        // SAFETY: this is a fiber of that worker, and never leaves it.
+        Some(worker) => unsafe { join_on::<true, _, _, _, _>(worker, a, b, site) },
         None => join_elsewhere(a, b, site),
     }
 }
@@ -86,14 +87,19 @@ where
     A: FnOnce() -> RA,
     B: FnOnce() -> RB,
 {
-    join_on::<false, _, _, _, _>(worker, a, b, site)
+    // SAFETY: nothing is promised about the worker of later.
+    unsafe { join_on::<false, _, _, _, _>(worker, a, b, site) }
 }
 
-/// `join` on a fiber of `worker`. With `STICKY` that will stay there.
+/// `join` on a fiber of `worker`.
 ///
 /// PERF: a function of its own would move its arguments about; bench `fib`.
+///
+/// # Safety
+///
+/// With `STICKY`, the fiber never leaves this worker.
 #[inline(always)]
-fn join_on<const STICKY: bool, A, B, RA, RB>(
+unsafe fn join_on<const STICKY: bool, A, B, RA, RB>(
     worker: &'static Worker,
     a: A,
     b: B,
@@ -104,6 +110,7 @@ where
     B: FnOnce() -> RB,
 {
     let half = Half::new(b, site);
+    debug_assert!(worker.in_fiber());
     // SAFETY: `half` stays in this stack frame until it was popped again or its latch says done.
     let entry = unsafe { JobRef::from_stack(half.as_job()) };
     let guard = NoUnwind("join");
@@ -114,7 +121,8 @@ where
     };
     // INVARIANT: this is still the worker that `half` was pushed on, unless fibers migrate; then the half lies where
     // it can be stolen.
-    if pushed.take_back::<STICKY>(entry) {
+    // SAFETY: 1. Only fibers join. 2. Promised by the caller; a job that has changed its priority has changed it back.
+    if unsafe { pushed.take_back::<STICKY>(entry) } {
         guard.passed();
         // SAFETY: it was popped, so nobody else will run it.
         let b = unsafe { half.take_closure() };
@@ -147,7 +155,8 @@ fn first_panicked<const STICKY: bool, F: FnOnce() -> R, R>(
     payload: Payload,
     guard: NoUnwind,
 ) -> ! {
-    let result_b = if pushed.take_back::<STICKY>(entry) {
+    // SAFETY: as in `join_on`.
+    let result_b = if unsafe { pushed.take_back::<STICKY>(entry) } {
         // SAFETY: it was popped, so nobody else will run it.
         catch_unwind(AssertUnwindSafe(unsafe { half.take_closure() }))
     } else {

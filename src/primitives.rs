@@ -41,6 +41,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// An atomic that only the calling thread writes.
 ///
 /// PERF: a plain load can be an operand of another instruction; the compiler keeps those of atomics apart. Bench `fib`.
+/// For the model checkers it is an atomic load: they do not see who else writes.
 pub(crate) trait LoadOwn {
     type Value;
 

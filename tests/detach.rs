@@ -200,3 +200,32 @@ fn members_of_an_abandoned_system_run_or_are_dropped_and_the_scope_says_so() {
         }
     }
 }
+
+/// Members that lie in the deque of a main thread that is away when its system is given up.
+#[test]
+fn members_that_were_left_on_worker_0_are_dropped() {
+    let _watch = watch("left", 60);
+    let system = common::builder().workers(1).main_thread_worker(true).build().unwrap();
+    let (census, ran) = (Census::default(), std::sync::Arc::new(AtomicUsize::new(0)));
+    let (sender, batches) = std::sync::mpsc::channel();
+    let (items, counted) = (census.clone(), std::sync::Arc::clone(&ran));
+    system.job().detach(move || {
+        let members = (0..JOBS).map(|_| {
+            let (item, counted) = (items.item(), std::sync::Arc::clone(&counted));
+            move || {
+                drop(item);
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        sender.send(ramie::spawn_batch(members)).unwrap();
+    });
+    system.pump(std::time::Duration::ZERO);
+    let batch = batches.recv().unwrap();
+    assert!(ran.load(Ordering::Relaxed) < JOBS, "the visit was to end with the job that spawned them");
+    let theirs = system.clone();
+    std::thread::spawn(move || theirs.shutdown(Drain::Abandon).expect("from outside")).join().unwrap();
+    census.assert_all_dropped(JOBS);
+    let payload = panic_of(|| batch.wait());
+    let text = message(&*payload);
+    assert!(text.contains("abandoned"), "{text}");
+}

@@ -214,15 +214,11 @@ impl Group {
     fn run_own_members(&self, worker: &'static Worker) {
         let mut worker = worker;
         while let Some(job) = worker.pop() {
-            match job.as_bare() {
-                // SAFETY: it was just taken out.
-                Some(bare) if ptr::eq(bare.group(), self) => unsafe { bare.run_entry(worker) },
-                _ if self.has_member(job) => worker.run_job(job),
-                _ => {
-                    worker.push(job);
-                    break;
-                }
+            if !self.has_member(job) {
+                worker.push(job);
+                break;
             }
+            worker.run_job(job);
             worker = worker.now();
         }
         if std::thread::panicking() {

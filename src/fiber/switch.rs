@@ -178,11 +178,11 @@ mod thread_backed {
             let thread = shuttle::thread::spawn(move || {
                 let worker = worker;
                 theirs.wait_while(Turn::Root);
-                crate::sched::current::enter(worker.0);
+                let is_worker = crate::sched::current::enter(worker.0);
                 let runs_fibers = crate::sched::current::run_fibers(worker.0);
                 body(worker.0);
                 drop(runs_fibers);
-                crate::sched::current::leave();
+                drop(is_worker);
                 theirs.hand_over(Turn::Ended);
             });
             Ok(Self { baton, thread: Cell::new(Some(thread)) })

@@ -1,5 +1,5 @@
 //! Bare jobs: closures that nobody knows of but their one queue entry. No handle, no counter, no name of their own; members of
-//! a scope or a batch, or detached.
+//! a scope or a batch.
 //!
 //! ```text
 //!   0        8        16      24
@@ -15,7 +15,7 @@
 
 use super::body::drop_guarded;
 use crate::counter::group::Group;
-use crate::error::{PanicKind, Payload};
+use crate::error::Payload;
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sched::current;
 use crate::sched::worker::Worker;
@@ -30,7 +30,7 @@ use std::ptr::{self, NonNull};
 #[repr(C)]
 struct Header {
     vtable: &'static Vtable,
-    /// The scope or batch that the job is a member of, or null.
+    /// The scope or batch that the job is a member of.
     group: *const Group,
     site: SiteRef,
 }
@@ -72,7 +72,7 @@ impl BarePtr {
         Self(raw.cast())
     }
 
-    /// The scope or batch that the job is a member of, or null.
+    /// The scope or batch that the job is a member of.
     #[inline]
     pub(crate) fn group(self) -> *const Group {
         // SAFETY: the block holds a header until its job is run or discarded, which takes the pointer's last use.
@@ -148,9 +148,7 @@ impl<F: FnOnce()> Typed<F> {
         if let Err(payload) = result {
             has_panicked(worker, group, site, payload);
         }
-        if !group.is_null() {
-            worker.earn_credit(group);
-        }
+        worker.earn_credit(group);
     }
 
     #[cold]
@@ -160,10 +158,8 @@ impl<F: FnOnce()> Typed<F> {
         drop_guarded(closure, system, site);
         // SAFETY: the group is alive until this member has been released.
         unsafe {
-            if let Some(alive) = group.as_ref() {
-                alive.note_abandoned();
-                Group::release(group, 1);
-            }
+            (*group).note_abandoned();
+            Group::release(group, 1);
         }
     }
 }
@@ -174,17 +170,14 @@ fn has_panicked(worker: &'static Worker, group: *const Group, site: SiteRef, pay
     let system = worker.system();
     system.print_seed();
     // SAFETY: the group is alive until this member has been released.
-    match unsafe { group.as_ref() } {
-        Some(group) => group.take_panic(payload, system.index, site),
-        None => crate::system::report_panic(system.index, PanicKind::DetachedJob, site, payload),
-    }
+    unsafe { (*group).take_panic(payload, system.index, site) };
 }
 
 /// Puts a closure that [fits] into a block.
 ///
 /// # Safety
 ///
-/// What the closure borrows, and `group` if it is not null, stays valid until the job has ended; the closure may be called and
+/// What the closure borrows, and `group`, which counts the job, stays valid until it has ended; the closure may be called and
 /// dropped on another thread.
 #[inline(always)]
 pub(crate) unsafe fn create<F: FnOnce()>(

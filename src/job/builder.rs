@@ -434,8 +434,8 @@ unsafe fn submit_plain<F, T>(
 where
     F: FnOnce() -> T,
 {
-    match current::worker() {
-        Some(worker) if worker.belongs_to(core) && worker.in_fiber() => {
+    match worker_of(core) {
+        Some(worker) => {
             // SAFETY: promised by the caller.
             unsafe { begin_member(worker, group) };
             let site = SiteRef::unnamed(location);
@@ -446,9 +446,21 @@ where
             unsafe { push_member(worker, job.into(), group) };
             job
         }
-        // SAFETY: promised by the caller.
-        worker => unsafe { submit_plain_outside(worker, core, location, group, owner, attachment, f) },
+        None => {
+            let worker = current::worker();
+            // SAFETY: promised by the caller.
+            unsafe { submit_plain_outside(worker, core, location, group, owner, attachment, f) }
+        }
     }
+}
+
+/// The worker that this is, if this is one of its fibers, and it belongs to this system.
+#[inline(always)]
+fn worker_of(core: &SystemCore) -> Option<&'static Worker> {
+    let worker = current::sticky_worker::<0>()
+        .or_else(|| current::worker().filter(|worker| worker.migrates() && worker.in_fiber()))?;
+    debug_assert!(worker.in_fiber());
+    worker.belongs_to(core).then_some(worker)
 }
 
 /// What a job inherits that is submitted here: the priority of the job that does it.
@@ -518,7 +530,7 @@ where
 ///
 /// # Safety
 ///
-/// As for [`submit_plain`].
+/// As for [`submit_plain`], and `group` is not null.
 #[inline]
 pub(crate) unsafe fn detach_plain<F>(
     core: &SystemCore,
@@ -529,9 +541,7 @@ pub(crate) unsafe fn detach_plain<F>(
     F: FnOnce(),
 {
     if const { bare::fits::<F>() } {
-        let here = current::sticky_worker::<0>()
-            .or_else(|| current::worker().filter(|worker| worker.migrates() && worker.in_fiber()));
-        if let Some(worker) = here.filter(|worker| worker.belongs_to(core)) {
+        if let Some(worker) = worker_of(core) {
             // SAFETY: promised by the caller.
             unsafe {
                 begin_member(worker, group);

@@ -350,23 +350,30 @@ impl JobRef {
     /// The bare job, if it is one.
     #[inline]
     pub(crate) fn as_bare(self) -> Option<BarePtr> {
-        if self.tag() != BARE_TAG {
-            return None;
-        }
+        // SAFETY: the tag says that it is one.
+        (self.tag() == BARE_TAG).then(|| unsafe { self.bare() })
+    }
+
+    /// # Safety
+    ///
+    /// It is a bare job.
+    #[inline(always)]
+    unsafe fn bare(self) -> BarePtr {
         // SAFETY: tagged by `from`; the untagged address is not null.
-        Some(unsafe {
-            let raw = self.0.as_ptr().map_addr(|addr| addr & !TAGS);
+        unsafe {
+            let raw = self.0.as_ptr().map_addr(|addr| addr - BARE_TAG);
             BarePtr::from_raw(NonNull::new_unchecked(raw))
-        })
+        }
     }
 
     /// The scope or batch that this is a member of, or null.
     #[inline]
     pub(crate) fn group(self) -> *const Group {
-        match (self.as_bare(), self.as_block()) {
-            (Some(job), _) => job.group(),
-            (None, Some(job)) => job.header().group(),
-            (None, None) => ptr::null(),
+        match self.tag() {
+            0 => JobPtr(self.0.cast()).header().group(),
+            // SAFETY: the tag says that it is one.
+            BARE_TAG => unsafe { self.bare() }.group(),
+            _ => ptr::null(),
         }
     }
 
@@ -407,17 +414,17 @@ impl JobRef {
     #[inline(always)]
     pub(crate) unsafe fn run(self, worker: &'static Worker) {
         debug_assert!(self.as_fiber().is_none(), "fibers are resumed, not run");
-        if let Some(job) = self.as_bare() {
-            // SAFETY: promised by the caller.
-            unsafe { job.run_entry(worker) };
-        } else if self.tag() == STACK_TAG {
-            worker.flush_credit();
-            let job = self.0.as_ptr().map_addr(|addr| addr & !STACK_TAG).cast::<StackJob>();
-            // SAFETY: the entry is owned by this thread, so the job is still there and not started.
-            unsafe { StackJob::execute(job, worker) };
-        } else {
-            // SAFETY: promised by the caller.
-            unsafe { JobPtr(self.0.cast()).run_entry(worker) };
+        // SAFETY: promised by the caller; the tag says what it is.
+        unsafe {
+            match self.tag() {
+                0 => JobPtr(self.0.cast()).run_entry(worker),
+                BARE_TAG => self.bare().run_entry(worker),
+                _ => {
+                    worker.flush_credit();
+                    let job = self.0.as_ptr().map_addr(|addr| addr & !STACK_TAG).cast::<StackJob>();
+                    StackJob::execute(job, worker);
+                }
+            }
         }
     }
 }

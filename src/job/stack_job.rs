@@ -1,15 +1,14 @@
 //! A job on the stack of the one who waits for it: the second half of a `join`, or of a split loop.
 //!
-//! Its latch is one word:
+//! Its latch is one word, which begins as the place of the call:
 //!
 //! ```text
-//!   place of the call ────a waiter registers────> place | WAITED
-//!          │                                           │
-//!          └──────────the thief has run it─────────> DONE
+//!   place ────a waiter registers────> id of the waiter, WAITED
+//!     │                                   │
+//!     └────────the thief has run it───────┴──> DONE
 //! ```
 //!
-//! The thief's last touch is the exchange that sets DONE, unless somebody waits, who then stays until the thief has woken it:
-//! after that the waiter's stack frame may be gone.
+//! The thief's last touch is the exchange that sets DONE; after it the waiter's stack frame may be gone.
 
 #![expect(unsafe_code, reason = "type-erased closures on other stacks")]
 
@@ -24,12 +23,13 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
-/// Set in a latch while somebody waits. The address of a place has its lowest bits free.
+/// Set in a latch that holds the id of a waiter. The address of a place has its lowest bits free.
 const WAITED: usize = 1;
 /// A latch's last value; no address.
 const DONE: usize = 2;
+const ID_SHIFT: u32 = 2;
 
-const _: () = assert!(align_of::<Location<'static>>() > DONE);
+const _: () = assert!(align_of::<Location<'static>>() > WAITED | DONE);
 
 /// What is common to all jobs on stacks; the closure follows it in [`Half`].
 ///
@@ -38,10 +38,10 @@ const _: () = assert!(align_of::<Location<'static>>() > DONE);
 #[repr(C, align(8))]
 pub(crate) struct StackJob {
     execute: unsafe fn(*mut StackJob, &'static Worker),
-    /// See the [module](self). Changed by the waiter and by whoever has executed the job. Its value begins as an address.
+    /// See the [module](self). Changed by the waiter and by whoever has executed the job.
     latch: AtomicPtr<()>,
-    /// The waiter's id. Written before the latch says that there is one, read by the thief after that.
-    waiter: UnsafeCell<MaybeUninit<u32>>,
+    /// The place, while the latch holds a waiter's id. Written by the waiter before that, read by the thief.
+    place: UnsafeCell<MaybeUninit<&'static Location<'static>>>,
 }
 
 impl StackJob {
@@ -56,26 +56,34 @@ impl StackJob {
         unsafe { ((*job).execute)(job, worker) };
     }
 
-    /// Registers the waiter; false if the job is done.
+    /// Registers the waiter, the only one there will be; false if the job is done.
     #[must_use]
     pub(crate) fn set_waiter(&self, node: &Node) -> bool {
-        // SAFETY: the thief reads it only after the exchange below has succeeded, and there is one waiter.
-        unsafe { (*self.waiter.get()).write(node.id()) };
-        let site = self.latch.load(Ordering::Acquire);
-        if site.addr() == DONE {
+        // ORDERING: Acquire takes the result, here as well as below.
+        let latch = self.latch.load(Ordering::Acquire);
+        if latch.addr() == DONE {
             return false;
         }
-        let waited = site.map_addr(|addr| addr | WAITED);
-        // ORDERING: Release hands the node over; Acquire on failure takes the result.
-        self.latch.compare_exchange(site, waited, Ordering::Release, Ordering::Acquire).is_ok()
+        // SAFETY: it holds the place until a waiter registers, or it is done. The thief reads the cell only after the
+        // exchange below has succeeded.
+        unsafe { (*self.place.get()).write(&*latch.cast::<Location<'static>>()) };
+        let waited = ptr::without_provenance_mut((node.id() as usize) << ID_SHIFT | WAITED);
+        // ORDERING: Release hands the node and the place over; Acquire on failure takes the result.
+        self.latch.compare_exchange(latch, waited, Ordering::Release, Ordering::Acquire).is_ok()
     }
 
-    /// Where it was made. Not to be asked when it may be done.
-    fn site(&self) -> &'static Location<'static> {
-        let site = self.latch.load(Ordering::Relaxed).map_addr(|addr| addr & !WAITED);
-        debug_assert_ne!(site.addr(), DONE);
-        // SAFETY: the latch holds the reference that it was made with until it says DONE.
-        unsafe { &*site.cast::<Location<'static>>() }
+    /// Where it was made. For the thief, before it says that the job is done.
+    fn place(&self) -> &'static Location<'static> {
+        // ORDERING: Acquire pairs with the Release in `set_waiter`.
+        let latch = self.latch.load(Ordering::Acquire);
+        debug_assert_ne!(latch.addr(), DONE);
+        // SAFETY: the latch holds the reference that it was made with, or the waiter has put it into the cell.
+        unsafe {
+            match latch.addr() & WAITED {
+                0 => &*latch.cast::<Location<'static>>(),
+                _ => (*self.place.get()).assume_init(),
+            }
+        }
     }
 
     #[inline]
@@ -101,7 +109,7 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
             job: StackJob {
                 execute: Self::execute,
                 latch: AtomicPtr::new(ptr::from_ref(site).cast_mut().cast()),
-                waiter: UnsafeCell::new(MaybeUninit::uninit()),
+                place: UnsafeCell::new(MaybeUninit::uninit()),
             },
             closure: UnsafeCell::new(ManuallyDrop::new(closure)),
             result: UnsafeCell::new(MaybeUninit::uninit()),
@@ -146,18 +154,17 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         // SAFETY: owning the entry makes this the one call.
         let closure = unsafe { half.take_closure() };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(SiteRef::unnamed(half.job.site()));
+        let before = fiber.enter_job(SiteRef::unnamed(half.job.place()));
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before);
         // SAFETY: as above.
         unsafe { (*half.result.get()).write(result) };
         // What this job spawned into other groups must be known before its waiter goes on.
         worker.now().flush_credit();
-        // ORDERING: AcqRel: Release for the result, Acquire for the waiter's node. The last touch, unless somebody waits.
-        let latch = half.job.latch.swap(ptr::without_provenance_mut(DONE), Ordering::AcqRel);
-        if latch.addr() & WAITED != 0 {
-            // SAFETY: the waiter has written it, and keeps the job in place until it is woken.
-            wake::wake_id(unsafe { (*half.job.waiter.get()).assume_init() });
+        // ORDERING: AcqRel: Release for the result, Acquire for the waiter's node. The last touch.
+        let latch = half.job.latch.swap(ptr::without_provenance_mut(DONE), Ordering::AcqRel).addr();
+        if latch & WAITED != 0 {
+            wake::wake_id((latch >> ID_SHIFT) as u32);
         }
     }
 }

@@ -184,7 +184,7 @@ pub(crate) fn node(id: u32) -> *mut Node {
     let chunk = CHUNKS[(id >> INDEX_BITS) as usize & (CHUNKS_MAX - 1)].load(Ordering::Acquire);
     let index = id as usize & (CHUNK_SLOTS_MAX - 1);
     // SAFETY: ids come from `grow`, which made the chunk and wrote the slot before it gave the id away; both
-    // live for ever, and every slot begins with a node.
+    // live for ever, and every slot whose ids are given away begins with a node.
     unsafe {
         let chunk = &*chunk;
         chunk.base.add(index * chunk.stride_bytes).cast::<Node>()
@@ -255,9 +255,8 @@ impl Cache {
         }
         let count = self.count.get() - 1;
         self.count.set(count);
-        // SAFETY: `load_some` leaves a magazine with slots in it, so there was one with `count + 1` of them. They are free
-        // slots of this type, owned by this thread; a node is the first field of its slot, and slots are not
-        // behind a unique reference anywhere.
+        // SAFETY: `load_some` leaves a magazine with slots in it, so there was one with `count + 1` of them. They are the
+        // addresses of free slots of this type, owned by this thread, and slots are not behind a unique reference anywhere.
         unsafe { &*self.loaded.get().unwrap_unchecked().get(count).cast::<T>() }
     }
 

@@ -30,7 +30,7 @@ thread_local! {
 #[inline(never)]
 pub(crate) fn worker() -> Option<&'static Worker> {
     let worker = WORKER.with(Cell::get);
-    // SAFETY: null, or set by `enter` to a worker, which lives for ever, on the thread that owns it.
+    // SAFETY: null, or set to a worker by `enter`, which lives for ever, on the thread that owns it.
     unsafe { worker.as_ref() }
 }
 
@@ -45,16 +45,22 @@ pub(crate) fn sticky_worker<const INSTANCE: u8>() -> Option<&'static Worker> {
     unsafe { worker.as_ref() }
 }
 
-/// Makes this thread `worker`.
-#[inline(never)]
-pub(crate) fn enter(worker: &'static Worker) {
-    WORKER.with(|current| current.set(worker));
+/// This thread is a worker until this is dropped; then it is what it was before.
+#[must_use]
+pub(crate) struct IsWorker {
+    before: *const Worker,
 }
 
-/// Makes this thread an ordinary one again.
 #[inline(never)]
-pub(crate) fn leave() {
-    WORKER.with(|current| current.set(ptr::null()));
+pub(crate) fn enter(worker: &'static Worker) -> IsWorker {
+    IsWorker { before: WORKER.with(|current| current.replace(worker)) }
+}
+
+impl Drop for IsWorker {
+    #[inline(never)]
+    fn drop(&mut self) {
+        WORKER.with(|current| current.set(self.before));
+    }
 }
 
 /// This thread runs fibers of its worker until this is dropped.
@@ -66,13 +72,13 @@ pub(crate) struct RunsFibers {
 #[inline(never)]
 pub(crate) fn run_fibers(worker: &'static Worker) -> RunsFibers {
     let sticky = if worker.migrates() { ptr::null() } else { ptr::from_ref(worker) };
-    RunsFibers { before: STICKY.replace(sticky) }
+    RunsFibers { before: STICKY.with(|current| current.replace(sticky)) }
 }
 
 impl Drop for RunsFibers {
     #[inline(never)]
     fn drop(&mut self) {
-        STICKY.set(self.before);
+        STICKY.with(|current| current.set(self.before));
     }
 }
 

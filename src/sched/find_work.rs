@@ -34,6 +34,9 @@ const LINGER_FACTOR: u32 = 20;
 const SPINS_PER_LOOK: u32 = 2;
 const LOOKS_OUTSIDE: u32 = 8;
 
+/// A searcher yields its processor at each of its rarer looks after this part of the time that it searches.
+const YIELD_AFTER: u32 = 16;
+
 /// How often a thief looks, a few busy-wait instructions apart, whether a job that is the only one in a deque is still there.
 const LONE_LOOKS: u32 = if cfg!(shuttle) { 0 } else { 8 };
 const LONE_SPINS: u32 = 2;
@@ -489,7 +492,8 @@ impl Worker {
             if elapsed >= limit && (elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
                 return false;
             }
-            if elapsed >= limit / 16 {
+            // PERF: a worker that was woken where the submitter runs keeps it from going on; bench `wake_storm`.
+            if elapsed >= limit / YIELD_AFTER {
                 yield_thread();
             }
         }

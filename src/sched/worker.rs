@@ -55,16 +55,20 @@ pub(crate) struct Pushed {
 }
 
 impl Pushed {
-    /// Takes the job that was pushed from the deque of the worker that this is, if it is the newest there; whether it was. With
-    /// `STICKY`, this is the worker that it was pushed on.
+    /// Takes the job that was pushed from the deque of the worker that this is, if it is the newest there; whether it was.
     ///
     /// PERF: the usual case needs no worker, which thus takes no register while other code runs; bench `fib`.
+    ///
+    /// # Safety
+    ///
+    /// 1. This is a fiber of a worker.
+    /// 2. With `STICKY`, it is a fiber of the worker that the job was pushed on, and at the priority that it had then.
     #[inline]
-    pub(crate) fn take_back<const STICKY: bool>(self, pushed: JobRef) -> bool {
+    pub(crate) unsafe fn take_back<const STICKY: bool>(self, pushed: JobRef) -> bool {
         debug_assert!(!STICKY || ptr::eq(self.deque, here().deque_now()), "a job keeps its priority");
         // On another worker the place says nothing.
         let deque = if STICKY { self.deque } else { here().deque_now() };
-        // SAFETY: this is the thread of the deque's owner.
+        // SAFETY: by 2, or as this is where `here` says, this is the thread of the deque's owner.
         match unsafe { deque.pop_exactly(pushed.into_raw(), self.place) } {
             Ok(()) => true,
             Err(other) => {
@@ -982,6 +986,7 @@ impl Worker {
 
     /// Resumes fibers until the system has stopped, or the main thread's visit is over.
     pub(super) fn drive(&'static self) {
+        // INVARIANT: no code of users runs on the root in here: whoever finds the sticky worker takes it that a fiber runs.
         let _runs_fibers = super::current::run_fibers(self);
         loop {
             let next = match self.resume_next.take() {
@@ -1078,14 +1083,9 @@ impl Worker {
 
     /// As above, for a worker that has no job left: ends its fibers, all of which are idle.
     pub(crate) fn end_from_afar(&'static self) {
-        let before = super::current::worker();
         self.exiting.set(true);
-        super::current::enter(self);
+        let _is_worker = super::current::enter(self);
         self.end_fibers();
-        match before {
-            Some(worker) => super::current::enter(worker),
-            None => super::current::leave(),
-        }
     }
 
     /// As above: a job that only this worker may run.

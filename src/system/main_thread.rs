@@ -146,14 +146,14 @@ impl Visit {
         if self.exited {
             return worker.await_wake(limit);
         }
-        current::enter(worker);
+        let is_worker = current::enter(worker);
         let woken = worker.visit(limit);
         self.exited = worker.has_exited();
         if self.exited {
             worker.end_fibers();
             self.core.config.call(self.core.config.on_worker_stop.as_ref(), 0, self.core.index);
         }
-        current::leave();
+        drop(is_worker);
         if !self.exited {
             self.core.notice_idle();
             return woken;

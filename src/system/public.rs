@@ -516,13 +516,13 @@ fn start_thread(
         let _alternate_stack = AlternateStack::for_this_thread();
         pin(&core.config, index, refusals);
         let worker = core.worker(index).get();
-        current::enter(worker);
+        let is_worker = current::enter(worker);
         core.config.call(core.config.on_worker_start.as_ref(), index, core.index);
         let guard = NoUnwind("a worker's loop");
         worker.root();
         guard.passed();
         core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
-        current::leave();
+        drop(is_worker);
         let present = core.present.clone();
         // The core must be gone before the last worker is, for those who count systems.
         drop(core);
