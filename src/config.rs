@@ -4,7 +4,7 @@ use crate::JobSystem;
 use crate::error::{BuildError, PanicKind, PanicReport, complain};
 use crate::fiber::stack::STACK_BYTES_MIN;
 use crate::sched::find_work::SPIN_DEFAULT;
-use crate::topology::{self, CpuId, Pinning};
+use crate::topology::{self, CpuId, Pinning, Plan, Reservation, Topology};
 use crate::trace::site::SiteRef;
 use crate::trace::stall::StallReport;
 use std::fmt;
@@ -16,6 +16,7 @@ const STACK_BYTES_MAX: usize = 1 << 30;
 const LARGE_STACK_BYTES_DEFAULT: usize = 2 << 20;
 const WARM_FIBERS_DEFAULT: usize = 256;
 const SPIN_MAX: Duration = Duration::from_secs(1);
+const SPIN_LOW_LATENCY: Duration = Duration::from_millis(1);
 const STALL_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 const STALL_AFTER_MIN: Duration = Duration::from_millis(1);
 const STALL_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -29,6 +30,12 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// The CPU that each worker is bound to, if it is.
     pub(crate) placement: Vec<Option<CpuId>>,
+    /// How many workers each tier has; empty without [`Pinning::TieredSpillover`].
+    pub(crate) tier_sizes: Vec<usize>,
+    /// Taken out by the system.
+    pub(crate) topology: Option<Topology>,
+    /// Keeps other pinned systems off the workers' CPUs.
+    pub(crate) _reservation: Reservation,
     /// Whether workers that cannot be bound go on without it.
     pub(crate) pinning_best_effort: bool,
     pub(crate) stack_bytes: usize,
@@ -360,6 +367,49 @@ impl Builder {
         self
     }
 
+    /// Settings for a game, or another program with frames to finish beside other threads of its own: the building thread is worker 0
+    /// ([`main_thread_worker`](Self::main_thread_worker)), and there is a worker for each physical core of the fastest kind that may be
+    /// used, no more than the quota, rounded up.
+    ///
+    /// SMT siblings and slower cores are left to what a game has besides: audio, drivers, loading. Workers are not pinned, because a
+    /// pinned worker waits when such a thread sits on its CPU. Frames are jobs of priority High, and the
+    /// [guard](Self::priority_guard) stays on.
+    ///
+    /// What is set afterwards counts.
+    pub fn for_games(self) -> Self {
+        let topology = Topology::detect();
+        self.workers(topology.fastest_cores())
+            .main_thread_worker(true)
+            .priority_guard(true)
+            .pinning(Pinning::None)
+    }
+
+    /// Settings for work that is to be done soon as a whole: a worker for each CPU that may be used, SMT siblings and slower cores
+    /// included, no more than the quota, rounded up; not pinned, because other programs may want some of the CPUs.
+    ///
+    /// What is set afterwards counts.
+    pub fn for_throughput(self) -> Self {
+        let topology = Topology::detect();
+        self.workers(topology.default_workers())
+            .main_thread_worker(false)
+            .pinning(Pinning::None)
+            .spin(SPIN_DEFAULT)
+    }
+
+    /// Settings for a program that has its cores to itself and must react soon: a worker for each physical core of the fastest kind, each
+    /// pinned to a CPU of its own, as far as that can be, and searching for a millisecond before it sleeps, since a wake takes tens of
+    /// microseconds and a search finds a job in less than one.
+    ///
+    /// What is set afterwards counts.
+    pub fn for_low_latency(self) -> Self {
+        let topology = Topology::detect();
+        self.workers(topology.fastest_cores())
+            .main_thread_worker(false)
+            .pinning(Pinning::AvoidSmt)
+            .pinning_best_effort()
+            .spin(SPIN_LOW_LATENCY)
+    }
+
     /// Builds the system and starts its threads.
     ///
     /// # Errors
@@ -389,28 +439,29 @@ impl Builder {
         if let (Some(workers @ 2..), Some(_)) = (self.workers, self.deterministic) {
             return Err(BuildError::DeterministicWorkers { workers });
         }
-        let workers =
-            self.workers.or(default).unwrap_or_else(|| crate::sys::usable_cpu_count().min(Self::WORKERS_MAX));
-        if workers == 0 {
+        let requested = self.workers.or(default);
+        if requested == Some(0) {
             return Err(BuildError::NoWorkers);
         }
-        if workers > Self::WORKERS_MAX {
-            return Err(BuildError::TooManyWorkers { requested: workers, max: Self::WORKERS_MAX });
+        if let Some(requested) = requested.filter(|workers| *workers > Self::WORKERS_MAX) {
+            return Err(BuildError::TooManyWorkers { requested, max: Self::WORKERS_MAX });
         }
         stack_size("stack_size", self.stack_bytes)?;
         stack_size("large_stack_size", self.large_stack_bytes)?;
-        if self.max_fibers < workers {
-            return Err(BuildError::TooFewFibers { max_fibers: self.max_fibers, workers });
-        }
         in_range("spin", self.spin, Duration::ZERO, SPIN_MAX)?;
         in_range("stall_after", self.stall_after, STALL_AFTER_MIN, STALL_AFTER_MAX)?;
-        let mut placement = topology::plan(&self.pinning, workers, self.pinning_best_effort)?;
-        if self.main_thread {
-            placement[0] = None;
+        let (max, best_effort) = (Self::WORKERS_MAX, self.pinning_best_effort);
+        let plan = topology::plan(&self.pinning, requested, max, best_effort, self.main_thread)?;
+        let Plan { workers, placement, tier_sizes, topology, reservation } = plan;
+        if self.max_fibers < workers {
+            return Err(BuildError::TooFewFibers { max_fibers: self.max_fibers, workers });
         }
         Ok(Config {
             workers,
             placement,
+            tier_sizes,
+            topology,
+            _reservation: reservation,
             pinning_best_effort: self.pinning_best_effort,
             stack_bytes: self.stack_bytes,
             large_stack_bytes: self.large_stack_bytes.max(self.stack_bytes),

@@ -1,6 +1,6 @@
 //! Errors, and the report of a panic that no handle or scope took.
 
-use crate::topology::{CpuId, ranges};
+use crate::topology::{CpuId, Pinning, ranges};
 use crate::trace::site::SiteRef;
 use std::any::Any;
 use std::panic::Location;
@@ -130,16 +130,20 @@ pub enum BuildError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// [`Pinning::Linear`](crate::Pinning::Linear) with more workers than CPUs that may be used.
+    /// A [`Pinning`](crate::Pinning) with more workers than CPUs that it can take.
     #[error(
-        "`Pinning::Linear` needs a CPU for each of the {workers} workers, and the building thread may use {}: \
-         lower `workers`, widen its affinity mask, or leave the others unpinned with `pinning_best_effort`",
-        ranges(.usable)
+        "`Pinning::{pinning:?}` needs a CPU for each of the {workers} workers, and those that it can take, because the building thread may \
+         use them and no other pinned system has taken them, are {}: lower `workers`, widen the affinity mask, or leave the others \
+         unpinned with `pinning_best_effort`",
+        if .usable.is_empty() { "none".to_owned() } else { ranges(.usable) }
     )]
     TooFewCpus {
+        /// The strategy.
+        pinning: Pinning,
         /// The number of workers.
         workers: usize,
-        /// The CPUs that the building thread may use, ascending.
+        /// The CPUs that the strategy can take, ascending: those that the building thread may use and that no other pinned system has
+        /// taken, as far as they belong to the cache domain that was chosen.
         usable: Vec<CpuId>,
     },
     /// [`Pinning::Custom`](crate::Pinning::Custom) with fewer CPUs than workers.

@@ -80,11 +80,14 @@ pub use crate::{
     scope::{Scope, ScopedHandle, ScopedJobBuilder, scope},
     sys::StackGuards,
     system::{Drain, JobSystem, Report},
-    topology::{CpuId, Pinning},
+    topology::{
+        CacheDomain, Core, CoreClass, Cpu, CpuId, Distance, Node, Package, Pinning, Topology, TopologyError,
+        TopologySource, Victims,
+    },
     trace::{
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
-        stats::{StackStats, Stats},
+        stats::{StackStats, Stats, StealsByDistance},
     },
     worker_local::WorkerLocal,
 };

@@ -2,8 +2,16 @@
 
 mod common;
 
-use common::watch;
+use common::{Watch, watch};
 use ramie::{BuildError, Builder, CpuId, JobSystem, Pinning};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// CPUs that one system has taken are not free for another, so these tests take turns. Watched like all others.
+fn alone(what: &'static str, seconds: u64) -> (MutexGuard<'static, ()>, Watch) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    (turn, watch(what, seconds))
+}
 
 /// The message of the error says what to do.
 #[track_caller]
@@ -30,7 +38,7 @@ fn pinning_shows_in_the_builder_and_cpus_are_numbers() {
 #[cfg(not(target_os = "linux"))]
 #[test]
 fn elsewhere_pinning_is_refused_unless_best_effort() {
-    let _watch = watch("no pinning", 30);
+    let _alone = alone("no pinning", 30);
     for pinning in [Pinning::Linear, Pinning::Custom(vec![CpuId(0)])] {
         let builder = || JobSystem::builder().workers(1).pinning(pinning.clone());
         let error = refused(builder(), &["Linux only", "`pinning_best_effort`"]);
@@ -47,8 +55,8 @@ mod on_linux {
     use super::*;
     use ramie::Counter;
     use std::fs;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     const WORKERS: [usize; 4] = [1, 2, 3, 8];
@@ -118,7 +126,7 @@ mod on_linux {
 
     #[test]
     fn by_default_nothing_is_pinned() {
-        let _watch = watch("not pinned", 30);
+        let _alone = alone("not pinned", 30);
         let here = affinity();
         for workers in WORKERS {
             for builder in [JobSystem::builder(), JobSystem::builder().pinning(Pinning::None)] {
@@ -130,7 +138,7 @@ mod on_linux {
 
     #[test]
     fn linear_puts_worker_i_on_the_ith_usable_cpu() {
-        let _watch = watch("linear", 60);
+        let _alone = alone("linear", 60);
         let here = affinity();
         for workers in WORKERS.into_iter().chain([here.len(), here.len() + 1]) {
             let builder = || JobSystem::builder().workers(workers).pinning(Pinning::Linear);
@@ -139,7 +147,7 @@ mod on_linux {
                 assert_eq!(affinities(&system), each_alone(expected));
             } else {
                 let error = refused(builder(), &[&format!("{workers} workers"), "lower `workers`"]);
-                let BuildError::TooFewCpus { workers: named, usable } = error else { panic!("{error}") };
+                let BuildError::TooFewCpus { workers: named, usable, .. } = error else { panic!("{error}") };
                 assert_eq!((named, usable), (workers, cpus(&here)));
             }
             assert_eq!(affinity(), here, "the building thread is not pinned");
@@ -148,7 +156,7 @@ mod on_linux {
 
     #[test]
     fn linear_as_good_as_can_be_leaves_workers_without_a_cpu_unpinned() {
-        let _watch = watch("linear, best effort", 60);
+        let _alone = alone("linear, best effort", 60);
         let here = affinity();
         for workers in WORKERS.into_iter().chain([here.len() + 1]) {
             let builder = JobSystem::builder().workers(workers).pinning(Pinning::Linear);
@@ -164,7 +172,7 @@ mod on_linux {
 
     #[test]
     fn custom_puts_worker_i_on_the_ith_cpu_of_the_list() {
-        let _watch = watch("custom", 60);
+        let _alone = alone("custom", 60);
         let here = affinity();
         let (first, last) = (here[0], here[here.len() - 1]);
         let backwards: Vec<u32> = here.iter().rev().copied().collect();
@@ -215,7 +223,7 @@ mod on_linux {
 
     #[test]
     fn a_list_as_good_as_can_be_pins_what_it_can() {
-        let _watch = watch("custom, best effort", 60);
+        let _alone = alone("custom, best effort", 60);
         let here = affinity();
         let list = [u32::MAX, here[0], here[here.len() - 1] + 1, here[0]];
         for workers in WORKERS {
@@ -230,7 +238,7 @@ mod on_linux {
 
     #[test]
     fn a_worker_is_pinned_before_its_start_callback() {
-        let _watch = watch("start callback", 30);
+        let _alone = alone("start callback", 30);
         let here = affinity();
         for workers in [1, 2, 3, 8] {
             let heard = Arc::new(Mutex::new(Vec::new()));
@@ -253,16 +261,22 @@ mod on_linux {
     /// What may be used is what the building thread may: here a worker that is pinned itself.
     #[test]
     fn a_system_built_by_a_pinned_worker_has_one_cpu() {
-        let _watch = watch("nested", 30);
+        let _alone = alone("nested", 30);
         let here = affinity();
         let last = here[here.len() - 1];
         let outer = JobSystem::builder().workers(1).pinning(custom(&[last])).build().expect("a system");
         outer.run(|| {
             let builder = |workers: usize| JobSystem::builder().workers(workers).pinning(Pinning::Linear);
-            let inner = builder(1).build().expect("one CPU will do for one");
-            assert_eq!(affinities(&inner), [[last]]);
-            let error = refused(builder(2), &[&format!("may use {last}:")]);
-            assert!(matches!(error, BuildError::TooFewCpus { workers: 2, .. }));
+            // The outer system has taken it.
+            let error = refused(builder(1), &["no other pinned system"]);
+            assert!(
+                matches!(error, BuildError::TooFewCpus { workers: 1, ref usable, .. } if usable.is_empty())
+            );
+            let effort = builder(1).pinning_best_effort().build().expect("it runs unpinned");
+            assert_eq!(affinities(&effort), [[last]], "threads inherit the affinity");
+            let shared =
+                JobSystem::builder().workers(2).pinning(custom(&[last, last])).build().expect("as given");
+            assert_eq!(affinities(&shared), [[last], [last]]);
             let unpinned = JobSystem::builder().workers(2).build().expect("a system");
             assert_eq!(affinities(&unpinned), [[last], [last]], "threads inherit the affinity");
         });
@@ -271,7 +285,7 @@ mod on_linux {
     /// The building thread keeps its affinity, also as worker 0; the others are where they would be without that.
     #[test]
     fn the_main_thread_is_not_bound_as_worker_0() {
-        let _watch = watch("main thread", 30);
+        let _alone = alone("main thread", 30);
         let here = affinity();
         for workers in WORKERS {
             let builder = || JobSystem::builder().workers(workers).main_thread_worker(true);
@@ -295,7 +309,7 @@ mod on_linux {
     /// The one thread that ramie keeps for itself must not end up on the CPU of the worker that needs it first.
     #[test]
     fn the_clock_is_not_bound_to_a_worker() {
-        let _watch = watch("clock", 30);
+        let _alone = alone("clock", 30);
         let here = affinity();
         let system = JobSystem::builder().workers(1).pinning(Pinning::Linear).build().expect("a system");
         system.run(|| {
@@ -309,7 +323,7 @@ mod on_linux {
     /// As many systems as there are ways to be refused: none leaves a thread, and the next one works.
     #[test]
     fn a_refused_build_can_be_repeated_without_the_fault() {
-        let _watch = watch("repeated", 60);
+        let _alone = alone("repeated", 60);
         let here = affinity();
         for _ in 0..100 {
             let named = |workers: usize| {
@@ -361,7 +375,7 @@ mod on_linux {
 
         #[test]
         fn a_worker_that_cannot_be_pinned_is_an_error_that_leaves_no_thread() {
-            let _watch = watch("refused", 60);
+            let _alone = alone("refused", 60);
             with_refused(libc::SYS_sched_setaffinity, || {
                 let here = affinity();
                 for workers in WORKERS {
@@ -396,7 +410,7 @@ mod on_linux {
         /// A main thread whose system could not be built can be worker 0 of another.
         #[test]
         fn a_refused_build_leaves_the_main_thread_free() {
-            let _watch = watch("refused, main thread", 60);
+            let _alone = alone("refused, main thread", 60);
             with_refused(libc::SYS_sched_setaffinity, || {
                 let here = affinity();
                 for workers in WORKERS.into_iter().skip(1) {
@@ -415,7 +429,7 @@ mod on_linux {
 
         #[test]
         fn a_mask_that_cannot_be_read_is_an_error() {
-            let _watch = watch("unreadable", 60);
+            let _alone = alone("unreadable", 60);
             // The default number of workers comes from this mask too.
             with_refused(libc::SYS_sched_getaffinity, || {
                 for workers in WORKERS {
@@ -429,6 +443,80 @@ mod on_linux {
                     assert_eq!(system.broadcast(|| 1).len(), workers);
                 }
             });
+        }
+    }
+
+    /// A second system takes what is free, and a third one finds the CPUs again when the first is gone.
+    #[test]
+    fn a_second_system_takes_free_cpus_first() {
+        let _alone = alone("two systems", 60);
+        let here = affinity();
+        if here.len() < 2 {
+            return;
+        }
+        let builder = || JobSystem::builder().workers(1).pinning(Pinning::Linear);
+        let first = builder().build().expect("all are free");
+        let second = builder().build().expect("one is taken");
+        assert_eq!((affinities(&first), affinities(&second)), (vec![vec![here[0]]], vec![vec![here[1]]]));
+        // By default there are as many workers as free CPUs.
+        let rest = JobSystem::builder().pinning(Pinning::Linear).build();
+        match here.len() {
+            2 => assert!(matches!(rest, Err(BuildError::TooFewCpus { ref usable, .. }) if usable.is_empty())),
+            count => assert_eq!(rest.expect("some are free").workers(), count - 2),
+        }
+        drop(first);
+        let third = builder().build().expect("the first one's is free again");
+        assert_eq!(affinities(&third), [[here[0]]]);
+        assert_eq!(third.topology().placement(), [Some(CpuId(here[0]))]);
+        drop((second, third));
+    }
+
+    #[test]
+    fn each_strategy_is_applied_as_the_topology_says() {
+        let _alone = alone("strategies", 60);
+        for pinning in [Pinning::AvoidSmt, Pinning::CacheDomain, Pinning::TieredSpillover] {
+            for workers in 1..=affinity().len() {
+                let builder = JobSystem::builder().workers(workers).pinning(pinning.clone());
+                match ramie::Topology::detect().place(&pinning, workers) {
+                    Ok(placement) => {
+                        let system = builder.build().expect("it can be placed");
+                        assert_eq!(system.topology().placement(), placement);
+                        let each: Vec<Vec<u32>> =
+                            placement.iter().map(|cpu| vec![cpu.expect("pinned").0]).collect();
+                        assert_eq!(affinities(&system), each, "{pinning:?}");
+                    }
+                    Err(_) => assert!(builder.build().is_err()),
+                }
+            }
+        }
+    }
+
+    /// Steals between pinned workers are counted by distance.
+    #[test]
+    fn steals_are_counted_by_distance() {
+        let _alone = alone("steals", 60);
+        let here = affinity();
+        let pinned =
+            JobSystem::builder().workers(2).pinning(custom(&[here[0], here[0]])).build().expect("a system");
+        steal_something(&pinned);
+        let stats = pinned.stats();
+        assert!(stats.steals_by_distance.core > 0, "{stats:?}");
+        assert_eq!(stats.steals_by_distance.core, stats.steals);
+        let unpinned = JobSystem::builder().workers(2).build().expect("a system");
+        steal_something(&unpinned);
+        assert!(unpinned.stats().steals_by_distance.unknown > 0);
+    }
+
+    /// Until a job was stolen: two that wait for each other without giving their workers free.
+    fn steal_something(system: &JobSystem) {
+        let before = system.stats().steals;
+        while system.stats().steals == before {
+            let met = AtomicUsize::new(0);
+            let meet = || {
+                met.fetch_add(1, Ordering::SeqCst);
+                spin_until(|| met.load(Ordering::SeqCst) == 2);
+            };
+            system.run(|| ramie::join(meet, meet));
         }
     }
 }

@@ -25,6 +25,32 @@ pub(crate) enum Command {
     /// frame, 15 a second. Together they take about 32 MB with the default of 240 frames.
     #[command(verbatim_doc_comment)]
     Demo(DemoArgs),
+    /// Draws the machine: packages, NUMA nodes, caches, cores and their threads, and where each
+    /// pinning puts workers.
+    ///
+    /// A CPU in parentheses is none that this process may use.
+    #[command(verbatim_doc_comment)]
+    Topo(TopoArgs),
+}
+
+/// The arguments of `ramie topo`.
+#[derive(Debug, Args)]
+pub(crate) struct TopoArgs {
+    /// Workers to place, 1 to 4096 [default: as many as a system has by default]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) workers: Option<u16>,
+
+    /// Prints an object in JSON instead
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Reads a recorded machine instead of this one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Records this machine into a folder, for --root, and prints nothing else
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "json", "workers"])]
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// The arguments of `ramie demo`.

@@ -8,6 +8,7 @@ mod demo;
 mod error;
 mod picture;
 mod sand;
+mod topo;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Demo(args) => demo::run(&args),
+            Command::Topo(args) => topo::run(&args),
         },
         Err(error) => usage(&error),
     };
@@ -49,7 +51,8 @@ fn usage(error: &clap::Error) -> Result<String, Failure> {
     }
     let problem = text.split("\n\n").next().unwrap_or_default();
     let problem = problem.strip_prefix("error: ").unwrap_or(problem);
-    Err(Failure::new(format!("{problem}; see 'ramie demo --help'")))
+    let command = std::env::args().nth(1).filter(|name| name == "topo").unwrap_or_else(|| "demo".to_owned());
+    Err(Failure::new(format!("{problem}; see 'ramie {command} --help'")))
 }
 
 /// Prints to stdout. That the reader has gone away is not an error: it has seen what it wanted.

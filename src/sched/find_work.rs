@@ -11,12 +11,14 @@ use super::deque::{CLAIM_MAX, Steal};
 use super::priority::{self, Priority};
 use super::queue::Queue;
 use super::sleep::Woken;
+use super::spillover::Spillover;
 use super::worker::{Remote, Worker, tally};
 use crate::fiber::Fiber;
 use crate::job::{JobPtr, JobRef};
 use crate::memory::prefetch::prefetch_for_write;
 use crate::primitives::{spin_loop, yield_thread};
 use crate::system::core::Phase;
+use crate::topology::StealKind;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -302,39 +304,50 @@ impl Worker {
         first.take()
     }
 
-    /// Tries every other worker's deque once, from a random one on. Gives the oldest job of the first that has some, and moves more of
-    /// them to the own deque, which is empty.
+    /// Tries every other worker's deque once, the nearest first, and those that are equally near from a random one on. Gives the oldest job of
+    /// the first that has some, and moves more of them to the own deque, which is empty.
     fn steal(&self, priority: Priority) -> Option<JobRef> {
         self.steal_some(priority, CLAIM_MAX)
     }
 
     /// As above, up to `count` of them.
     fn steal_some(&self, priority: Priority, count: usize) -> Option<JobRef> {
-        let remotes = &self.system().remotes;
-        if remotes.len() < 2 {
+        let core = self.system();
+        if core.remotes.len() < 2 {
             return None;
         }
-        let start = self.next_random() as usize % remotes.len();
-        for victim in (start..remotes.len()).chain(0..start) {
-            if victim == self.index() || !has_prey(remotes[victim], priority) {
-                continue;
-            }
-            let deque = remotes[victim].deque(priority);
-            // Where there are many small jobs, a thief that fetched each by itself would spend its time, and its victim's, on moving
-            // cache lines. Halves of joins leave alone: whoever pushed them wants them back next, and the oldest is the largest.
-            let mut items = [ptr::null_mut(); CLAIM_MAX];
-            loop {
-                match deque.steal_some(&mut items[..count], is_block) {
-                    Steal::Item(stolen) => {
-                        tally(&self.remote().tally.steals, stolen as u64);
-                        return Some(self.keep_stolen(&items[..stolen], priority));
-                    }
-                    Steal::Retry => spin_loop(),
-                    Steal::Empty => break,
+        core.victims.groups(self.index()).find_map(|group| {
+            let start = self.next_random() as usize % group.len();
+            group
+                .from(start)
+                .find_map(|victim| self.steal_from(core.remotes[victim], group.kind, priority, count))
+        })
+    }
+
+    fn steal_from(
+        &self,
+        victim: &Remote,
+        kind: StealKind,
+        priority: Priority,
+        count: usize,
+    ) -> Option<JobRef> {
+        if !has_prey(victim, priority) {
+            return None;
+        }
+        let deque = victim.deque(priority);
+        // Where there are many small jobs, a thief that fetched each by itself would spend its time, and its victim's, on moving
+        // cache lines. Halves of joins leave alone: whoever pushed them wants them back next, and the oldest is the largest.
+        let mut items = [ptr::null_mut(); CLAIM_MAX];
+        loop {
+            match deque.steal_some(&mut items[..count], is_block) {
+                Steal::Item(stolen) => {
+                    tally(&self.remote().tally.steals[kind as usize], stolen as u64);
+                    return Some(self.keep_stolen(&items[..stolen], priority));
                 }
+                Steal::Retry => spin_loop(),
+                Steal::Empty => return None,
             }
         }
-        None
     }
 
     /// Puts what was stolen into the own deque, but for the oldest.
@@ -410,14 +423,65 @@ impl Worker {
         if self.trim.is_wanted() {
             return;
         }
-        if !self.searching.get() {
-            self.searching.set(self.system().sleep.try_begin_search());
+        let tally = &self.remote().tally;
+        tally.idle_since_ns.store(stopwatch.since_ns.max(1), Ordering::Relaxed);
+        if self.tier_sleeps() {
+            self.sleep_with_tier(trim_in);
+        } else {
+            if !self.searching.get() {
+                self.searching.set(self.system().sleep.try_begin_search());
+            }
+            if !(self.searching.get() && self.search()) {
+                let woken = self.sleep(self.searching.get(), trim_in);
+                self.searching.set(woken == Woken::ToSearch);
+                self.arm_spillover();
+            }
         }
-        if !(self.searching.get() && self.search()) {
-            let woken = self.sleep(self.searching.get(), trim_in);
-            self.searching.set(woken == Woken::ToSearch);
+        super::worker::tally(&tally.idle_ns, self.read_stopwatch(&stopwatch));
+        tally.idle_since_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether this worker's tier sleeps.
+    fn tier_sleeps(&self) -> bool {
+        self.system().spillover.as_ref().is_some_and(|spillover| self.index() >= spillover.awake())
+    }
+
+    #[inline]
+    fn arm_spillover(&self) {
+        if let Some(spillover) = &self.system().spillover {
+            spillover.arm(&self.system().sleep);
         }
-        tally(&self.remote().tally.idle_ns, self.read_stopwatch(&stopwatch));
+    }
+
+    /// Parks until its tier wakes, its inbox is given something, or the time has come; does not wait if there is anything of its own to do.
+    #[cold]
+    fn sleep_with_tier(&self, trim_in: Option<Duration>) {
+        let core = self.system();
+        // LIVENESS: others relied on this search, and this worker will take nothing that they see.
+        self.end_search();
+        let held_back = self.holds_low_back();
+        let low = if held_back.is_some() { Priority::Normal } else { Priority::Low };
+        let has_own_work = || {
+            let queues = self.ready[low as usize..].iter().chain(&self.pinned).any(|queue| !queue.is_empty());
+            queues
+                || Priority::DESCENDING
+                    .into_iter()
+                    .any(|priority| priority >= low && !self.remote().deque(priority).is_empty())
+        };
+        // LIVENESS: see `spillover.rs`: a number that is stored after this look leaves a token.
+        if self.inbox_try_park() && !has_own_work() && self.tier_sleeps() && core.phase() != Phase::Stopping {
+            core.notice_idle();
+            tally(&self.remote().tally.parks, 1);
+            // What the guard holds back here may be taken by others.
+            self.pass_the_search_on();
+            match held_back.into_iter().chain(self.leave.time_left()).chain(trim_in).min() {
+                None => self.remote().parker.park(),
+                Some(left) => {
+                    self.remote().parker.park_timeout(left);
+                }
+            }
+        }
+        self.remote().inbox.leave_parked();
     }
 
     /// The worker has found something to do.
@@ -438,6 +502,7 @@ impl Worker {
         if core.sleep.end_search() {
             self.pass_the_search_on();
         }
+        self.arm_spillover();
     }
 
     /// Wakes a sleeper for the most urgent work that is there for the taking.
@@ -513,7 +578,8 @@ impl Worker {
         let core = self.system();
         let others_asleep = core.sleep.sleeping_count();
         let absent = usize::from(core.main_is_absent());
-        core.sleep.is_last_searcher() && others_asleep + absent + 1 < core.remotes.len()
+        let awake = core.spillover.as_ref().map_or(core.remotes.len(), Spillover::awake);
+        core.sleep.is_last_searcher() && others_asleep + absent + 1 < awake
     }
 
     /// Sleeps until somebody has work for this worker, or for at most the given time.

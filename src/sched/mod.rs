@@ -4,6 +4,7 @@ pub(crate) mod deque;
 pub(crate) mod inbox;
 pub(crate) mod priority;
 pub(crate) mod sleep;
+pub(crate) mod spillover;
 
 #[cfg(not(loom))]
 pub(crate) mod current;

@@ -38,6 +38,7 @@ use crate::memory::slots::{self, Caches};
 use crate::primitives::{light_fence, spin_loop};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
+use crate::topology::STEAL_KINDS;
 use crate::trace::Epoch;
 use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
@@ -147,13 +148,16 @@ pub(crate) struct Tally {
     pub(crate) submitted: AtomicU64,
     pub(crate) started: AtomicU64,
     pub(crate) finished: AtomicU64,
-    pub(crate) steals: AtomicU64,
+    /// By [distance](crate::topology::StealKind).
+    pub(crate) steals: [AtomicU64; STEAL_KINDS],
     pub(crate) suspensions: AtomicU64,
     pub(crate) resumes: AtomicU64,
     pub(crate) wakes: AtomicU64,
     pub(crate) parks: AtomicU64,
     /// Nanoseconds spent without work, up to the last return to work.
     pub(crate) idle_ns: AtomicU64,
+    /// Since when it has had no work, on the process's clock; 0 while it has some.
+    pub(crate) idle_since_ns: AtomicU64,
 }
 
 /// Adds to a counter that only the calling thread writes.
@@ -401,15 +405,16 @@ impl Worker {
             &tally.submitted,
             &tally.started,
             &tally.finished,
-            &tally.steals,
             &tally.suspensions,
             &tally.resumes,
             &tally.wakes,
             &tally.parks,
             &tally.idle_ns,
+            &tally.idle_since_ns,
         ] {
             counter.store(0, Ordering::Relaxed);
         }
+        tally.steals.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.add_fiber()
     }
 
@@ -639,8 +644,9 @@ impl Worker {
     /// A number that changes with whatever this worker does.
     pub(super) fn turns_done(&self) -> u64 {
         let tally = &self.remote.tally;
-        [&tally.finished, &tally.resumes, &tally.steals]
-            .iter()
+        [&tally.finished, &tally.resumes]
+            .into_iter()
+            .chain(&tally.steals)
             .map(|count| count.load(Ordering::Relaxed))
             .sum()
     }

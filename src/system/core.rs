@@ -33,12 +33,14 @@ use crate::sched::injector::Injector;
 use crate::sched::priority::{self, Priority};
 use crate::sched::queue::Queue;
 use crate::sched::sleep::Sleep;
+use crate::sched::spillover::Spillover;
 use crate::sched::worker::{Remote, Worker};
 use crate::sched::{current, wake};
 use crate::sys;
+use crate::topology::{Topology, VictimTable};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 /// Calls of `abandon_late` that abandon at once, on one stack or several.
 const LATE_CALLS_MAX: usize = 8;
@@ -61,6 +63,12 @@ pub(crate) struct SystemCore {
     /// Unique in the process.
     pub(crate) index: u32,
     pub(crate) remotes: Box<[&'static Remote]>,
+    /// In which order each worker robs the others.
+    pub(crate) victims: VictimTable,
+    /// Read when it is first needed.
+    topology: OnceLock<Topology>,
+    /// Where workers come in tiers.
+    pub(crate) spillover: Option<Spillover>,
     /// One for each priority.
     injectors: [Injector; priority::COUNT],
     pub(crate) sleep: Sleep,
@@ -122,10 +130,20 @@ impl WorkerPtr {
 impl SystemCore {
     pub(crate) fn new(index: u32, config: Config) -> Arc<Self> {
         let count = config.workers;
+        let mut config = config;
+        let topology =
+            config.topology.take().map(|topology| topology.with_placement(config.placement.clone()));
+        let victims = match &topology {
+            Some(topology) => VictimTable::new(topology, &config.placement),
+            None => VictimTable::unpinned(count),
+        };
         let workers: Box<[WorkerPtr]> = (0..count).map(|_| WorkerPtr(Worker::take())).collect();
         Arc::new_cyclic(|this| Self {
             index,
             remotes: workers.iter().map(|worker| worker.0.remote_static()).collect(),
+            victims,
+            spillover: Spillover::new(&config.tier_sizes),
+            topology: topology.map_or_else(OnceLock::new, OnceLock::from),
             injectors: std::array::from_fn(|_| Injector::new()),
             sleep: Sleep::new(count, sys::usable_cpu_count(), asymmetric_fences_available()),
             started_at: Instant::now(),
@@ -208,6 +226,11 @@ impl SystemCore {
             self.count_finished_outside();
         }
         accepted
+    }
+
+    /// The machine, and where this system's workers are on it.
+    pub(crate) fn topology(&self) -> &Topology {
+        self.topology.get_or_init(|| Topology::detect().with_placement(self.config.placement.clone()))
     }
 
     /// Counts the end of a job whose queue entry no worker will take.
@@ -414,6 +437,31 @@ impl SystemCore {
         for remote in &self.remotes {
             remote.parker.unpark();
         }
+        if let Some(spillover) = &self.spillover {
+            spillover.unpark();
+        }
+    }
+
+    /// How long each worker has had something to do.
+    pub(crate) fn busy_times(&self) -> impl Iterator<Item = Duration> + '_ {
+        let elapsed = self.started_at.elapsed();
+        let now_ns = crate::trace::process_epoch().at.elapsed().as_nanos() as u64;
+        self.remotes.iter().map(move |remote| {
+            let since_ns = remote.tally.idle_since_ns.load(std::sync::atomic::Ordering::Relaxed);
+            let now_idle_ns = if since_ns == 0 { 0 } else { now_ns.saturating_sub(since_ns) };
+            let idle_ns = remote.tally.idle_ns.load(std::sync::atomic::Ordering::Relaxed) + now_idle_ns;
+            elapsed.saturating_sub(Duration::from_nanos(idle_ns))
+        })
+    }
+
+    /// The same for all together; an absent main thread has nothing to do.
+    pub(crate) fn busy(&self) -> Duration {
+        self.busy_times().skip(usize::from(self.main_is_absent())).sum()
+    }
+
+    /// Whether there is something that any worker could take.
+    pub(crate) fn has_queued_work(&self) -> bool {
+        !self.nothing_injected() || self.remotes.iter().any(|remote| remote.queued_count() > 0)
     }
 
     /// Drops everything that has not been started, and tells the handles of what has.

@@ -12,11 +12,13 @@ use crate::job::{self, JobBuilder, JobHandle, JobSpec};
 use crate::memory::slots;
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
 use crate::sched::current;
+use crate::sched::spillover;
 use crate::sched::wait;
 use crate::scope::{Scope, scope_in};
 use crate::sys;
 #[cfg(all(unix, not(shuttle)))]
 use crate::sys::unix::fault::AlternateStack;
+use crate::topology::Topology;
 use crate::trace::dump::FiberDump;
 use crate::trace::stall::{self, StallKind};
 use crate::trace::stats::Stats;
@@ -166,6 +168,17 @@ impl JobSystem {
                 Err(source) => {
                     end_unused(&core, (index..count).chain(main), threads);
                     return Err(BuildError::Thread { worker: index, source });
+                }
+            }
+        }
+        if core.spillover.is_some() {
+            let theirs = Arc::clone(&core);
+            let controller = std::thread::Builder::new().name("ramie-tiers".into());
+            match controller.spawn(move || spillover::control(&theirs)) {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    end_unused(&core, main.into_iter(), threads);
+                    return Err(BuildError::Thread { worker: count, source });
                 }
             }
         }
@@ -444,6 +457,22 @@ impl JobSystem {
     /// The number of workers.
     pub fn workers(&self) -> usize {
         self.core().config.workers
+    }
+
+    /// The machine as this system sees it, and the CPUs of its workers ([`placement`](Topology::placement)). Read when the system was
+    /// built, if it is pinned, and otherwise by the first call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::{JobSystem, Pinning};
+    ///
+    /// let system = JobSystem::builder().workers(1).pinning(Pinning::AvoidSmt).build()?;
+    /// assert!(system.topology().placement()[0].is_some());
+    /// # Ok::<(), ramie::BuildError>(())
+    /// ```
+    pub fn topology(&self) -> &Topology {
+        self.core().topology()
     }
 
     /// What the workers have counted so far. Cheap: no worker is stopped or slowed down.

@@ -3,34 +3,13 @@
 //! A placement is a pure function of the CPUs that may be used, the strategy and the number of workers;
 //! [`plan`] asks the operating system for the first and calls it.
 
+use super::cpus::{CpuId, sort};
+use super::model::Topology;
 use crate::error::BuildError;
 use crate::sys;
-use std::fmt;
-
-/// A logical CPU, by the number that the operating system gives it.
-///
-/// # Examples
-///
-/// ```
-/// use ramie::CpuId;
-///
-/// assert_eq!(CpuId::from(3), CpuId(3));
-/// assert_eq!(CpuId(3).to_string(), "3");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CpuId(pub u32);
-
-impl From<u32> for CpuId {
-    fn from(number: u32) -> Self {
-        Self(number)
-    }
-}
-
-impl fmt::Display for CpuId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Mutex, PoisonError};
 
 /// Which CPU each worker is bound to; set by [`Builder::pinning`](crate::Builder::pinning).
 ///
@@ -58,79 +37,185 @@ pub enum Pinning {
     None,
     /// Worker i runs on the i-th CPU that may be used, in ascending order. There may not be more workers than such CPUs.
     Linear,
+    /// Each worker has a physical core to itself, the fastest cores first. Only when there are more workers than cores, further
+    /// ones take the SMT siblings. By default there are as many workers as cores.
+    AvoidSmt,
+    /// All workers run on CPUs that share one last-level cache ('CCD isolation'), on cores of their own first: the cache with the most
+    /// cores of the fastest kind. By default there are as many workers as it has CPUs, and there may not be more.
+    CacheDomain,
+    /// Workers come in tiers: one for each physical core of one cache domain; one for each core of the others, the nearest first;
+    /// and one for each SMT sibling. A tier sleeps as long as those below it are not busy.
+    TieredSpillover,
     /// Worker i runs on the i-th of these CPUs. There must be at least one for each worker, and all of them, those that no
     /// worker takes included, must be CPUs that may be used. Workers whose entries are the same share that CPU.
     Custom(Vec<CpuId>),
 }
 
-impl Pinning {
-    /// The CPU of each worker, if all can be pinned. `usable` ascends.
-    fn place(&self, usable: &[CpuId], workers: usize) -> Result<Vec<Option<CpuId>>, BuildError> {
-        match self {
-            Self::None => {}
-            Self::Linear => {
-                if workers > usable.len() {
-                    return Err(BuildError::TooFewCpus { workers, usable: usable.to_vec() });
-                }
-            }
-            Self::Custom(cpus) => {
-                if workers > cpus.len() {
-                    return Err(BuildError::PinningTooShort { given: cpus.len(), workers });
-                }
-                let stranger = cpus.iter().position(|cpu| usable.binary_search(cpu).is_err());
-                if let Some(index) = stranger {
-                    return Err(BuildError::CpuNotUsable {
-                        cpu: cpus[index],
-                        index,
-                        usable: usable.to_vec(),
-                    });
-                }
-            }
-        }
-        Ok(self.place_what_can_be(usable, workers))
+impl Topology {
+    /// The CPU of each of `workers` workers under a strategy, among the CPUs that this process may use. A pure function of the
+    /// topology and the arguments.
+    ///
+    /// # Errors
+    ///
+    /// What [`Builder::build`](crate::Builder::build) would say: [`BuildError::TooFewCpus`], [`BuildError::PinningTooShort`] or
+    /// [`BuildError::CpuNotUsable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::{Pinning, Topology};
+    ///
+    /// let topology = Topology::detect();
+    /// let placement = topology.place(&Pinning::AvoidSmt, 1)?;
+    /// assert_eq!(placement.len(), 1);
+    /// assert_eq!(topology.cpu(placement[0].unwrap()).unwrap().usable, true);
+    /// # Ok::<(), ramie::BuildError>(())
+    /// ```
+    pub fn place(&self, pinning: &Pinning, workers: usize) -> Result<Vec<Option<CpuId>>, BuildError> {
+        let usable: Vec<CpuId> = self.usable().collect();
+        pinning.place(self, &usable, &usable, workers)
     }
 
-    /// The CPU of each worker that can be pinned. `usable` ascends.
-    fn place_what_can_be(&self, usable: &[CpuId], workers: usize) -> Vec<Option<CpuId>> {
-        let cpu_of = |worker: usize| match self {
-            Self::None => None,
-            Self::Linear => usable.get(worker).copied(),
-            Self::Custom(cpus) => cpus.get(worker).copied().filter(|cpu| usable.binary_search(cpu).is_ok()),
-        };
+    /// The same as far as it can be: workers for which there is no CPU are not pinned.
+    pub fn place_best_effort(&self, pinning: &Pinning, workers: usize) -> Vec<Option<CpuId>> {
+        let usable: Vec<CpuId> = self.usable().collect();
+        pinning.place_what_can_be(self, &usable, &usable, workers)
+    }
+}
+
+impl Pinning {
+    /// The CPU of each worker, if all can be pinned. `usable` ascends, and so does `free`: those of them that no other pinned system
+    /// has taken.
+    fn place(
+        &self,
+        topology: &Topology,
+        usable: &[CpuId],
+        free: &[CpuId],
+        workers: usize,
+    ) -> Result<Vec<Option<CpuId>>, BuildError> {
+        if let Self::Custom(cpus) = self {
+            if workers > cpus.len() {
+                return Err(BuildError::PinningTooShort { given: cpus.len(), workers });
+            }
+            if let Some(index) = cpus.iter().position(|cpu| usable.binary_search(cpu).is_err()) {
+                return Err(BuildError::CpuNotUsable { cpu: cpus[index], index, usable: usable.to_vec() });
+            }
+        } else if *self != Self::None {
+            let candidates = self.order(topology, free);
+            if workers > candidates.len() {
+                let mut candidates = candidates;
+                sort(&mut candidates);
+                return Err(BuildError::TooFewCpus { pinning: self.clone(), workers, usable: candidates });
+            }
+        }
+        Ok(self.place_what_can_be(topology, usable, free, workers))
+    }
+
+    /// The CPU of each worker that can be pinned. `usable` and `free` as above.
+    fn place_what_can_be(
+        &self,
+        topology: &Topology,
+        usable: &[CpuId],
+        free: &[CpuId],
+        workers: usize,
+    ) -> Vec<Option<CpuId>> {
+        let order = self.order(topology, free);
+        let cpu_of =
+            |worker: usize| order.get(worker).copied().filter(|cpu| usable.binary_search(cpu).is_ok());
         (0..workers).map(cpu_of).collect()
     }
 }
 
-/// The CPU of each worker of a system that the calling thread builds.
+/// What was decided for a system that the calling thread builds.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) workers: usize,
+    pub(crate) placement: Vec<Option<CpuId>>,
+    /// How many workers each tier has; empty without [`Pinning::TieredSpillover`].
+    pub(crate) tier_sizes: Vec<usize>,
+    /// Read if somebody is to be pinned.
+    pub(crate) topology: Option<Topology>,
+    pub(crate) reservation: Reservation,
+}
+
+/// CPUs that workers of a system are pinned to, until it is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Reservation(Vec<CpuId>);
+
+/// How many workers of all pinned systems are on each CPU.
+static TAKEN: Mutex<BTreeMap<CpuId, usize>> = Mutex::new(BTreeMap::new());
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        for cpu in &self.0 {
+            if let Entry::Occupied(mut count) = taken.entry(*cpu) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+}
+
+/// Decides how many workers a system has, if that is not `requested`, and where they are. `first_is_free` says that worker 0 is never
+/// pinned.
 pub(crate) fn plan(
     pinning: &Pinning,
-    workers: usize,
+    requested: Option<usize>,
+    workers_max: usize,
     best_effort: bool,
-) -> Result<Vec<Option<CpuId>>, BuildError> {
+    first_is_free: bool,
+) -> Result<Plan, BuildError> {
     if *pinning == Pinning::None {
-        return Ok(vec![None; workers]);
+        let workers = requested.unwrap_or_else(|| super::default_workers().min(workers_max));
+        return Ok(Plan {
+            workers,
+            placement: vec![None; workers],
+            tier_sizes: Vec::new(),
+            topology: None,
+            reservation: Reservation::default(),
+        });
     }
     let usable: Vec<CpuId> = match sys::usable_cpus() {
         Ok(cpus) => cpus.into_iter().map(CpuId).collect(),
         Err(_) if best_effort => Vec::new(),
         Err(source) => return Err(BuildError::PinningUnavailable { source }),
     };
-    if best_effort {
-        Ok(pinning.place_what_can_be(&usable, workers))
+    let topology = Topology::detect();
+    // Held until the CPUs are taken, so that no other system takes the same.
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let free: Vec<CpuId> = usable.iter().copied().filter(|cpu| !taken.contains_key(cpu)).collect();
+    let workers = requested.unwrap_or_else(|| pinning.default_workers(&topology, &free).min(workers_max));
+    let mut placement = if best_effort {
+        pinning.place_what_can_be(&topology, &usable, &free, workers)
     } else {
-        pinning.place(&usable, workers)
+        pinning.place(&topology, &usable, &free, workers)?
+    };
+    let tier_sizes = match pinning {
+        Pinning::TieredSpillover => tier_sizes(&super::placement::tiers(&topology, &free), workers),
+        _ => Vec::new(),
+    };
+    if first_is_free {
+        placement.iter_mut().take(1).for_each(|cpu| *cpu = None);
     }
+    let cpus: Vec<CpuId> = placement.iter().copied().flatten().collect();
+    cpus.iter().for_each(|cpu| *taken.entry(*cpu).or_default() += 1);
+    Ok(Plan { workers, placement, tier_sizes, topology: Some(topology), reservation: Reservation(cpus) })
 }
 
-/// Ascending CPUs as people write them: `0-3,8`.
-pub(crate) fn ranges(cpus: &[CpuId]) -> String {
-    let runs = cpus.chunk_by(|a, b| a.0.checked_add(1) == Some(b.0)).map(|run| match *run {
-        [first, .., last] => format!("{first}-{last}"),
-        [only] => only.to_string(),
-        [] => String::new(),
-    });
-    runs.collect::<Vec<_>>().join(",")
+/// How many of so many workers are in each tier. Those for which there is no CPU belong to the last.
+fn tier_sizes(tiers: &[Vec<CpuId>], workers: usize) -> Vec<usize> {
+    let mut left = workers;
+    let take = |tier: &Vec<CpuId>| {
+        let size = tier.len().min(left);
+        left -= size;
+        size
+    };
+    let mut sizes: Vec<usize> = tiers.iter().map(take).collect();
+    if let Some(last) = sizes.iter_mut().rfind(|size| **size > 0) {
+        *last += left;
+    }
+    sizes
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 
 use crate::sys::StackGuards;
 use crate::system::core::SystemCore;
+use crate::topology::StealKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Stats {
     pub jobs: u64,
     /// Jobs, halves of `join` and parts of loops taken from another worker.
     pub steals: u64,
+    /// The same by how far away that worker was, if both are pinned.
+    pub steals_by_distance: StealsByDistance,
     /// Times a fiber suspended.
     pub suspensions: u64,
     /// Switches from a worker's root to a fiber.
@@ -38,8 +41,7 @@ pub struct Stats {
     /// Bytes of all that the process keeps in the same way: blocks for jobs, counters, waiters, descriptors of fibers
     /// (without their stacks).
     pub pooled_bytes: u64,
-    /// For each worker, how much of `elapsed` it had something to do. A search or sleep that has not ended counts as
-    /// work until it has.
+    /// For each worker, how much of `elapsed` it had something to do.
     pub busy: Vec<Duration>,
     /// The stacks of the process, for each size: those of this system's fibers and of its jobs with a large stack, and of
     /// other systems. Looking how deep they were used costs some nanoseconds for each page of their address space, so a program
@@ -49,6 +51,22 @@ pub struct Stats {
     pub stack_guards: StackGuards,
     /// Whether pushing a job is ordered by `membarrier(2)` on the sleeper's side rather than by a fence.
     pub asymmetric_fences: bool,
+}
+
+/// How far jobs were stolen; see [`Distance`](crate::Distance).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StealsByDistance {
+    /// From an SMT sibling, or a worker on the same CPU.
+    pub core: u64,
+    /// From a worker with the same last-level cache.
+    pub cache: u64,
+    /// From the same NUMA node.
+    pub node: u64,
+    /// From another node.
+    pub far: u64,
+    /// Where one of the two workers is not pinned.
+    pub unknown: u64,
 }
 
 /// What is known of all stacks of one size.
@@ -113,12 +131,22 @@ impl Stats {
         let sum = |of: fn(&crate::sched::worker::Tally) -> &AtomicU64| -> u64 {
             core.remotes.iter().map(|remote| of(&remote.tally).load(Ordering::Relaxed)).sum()
         };
+        let steals = |kind: StealKind| -> u64 {
+            core.remotes.iter().map(|remote| remote.tally.steals[kind as usize].load(Ordering::Relaxed)).sum()
+        };
         let (fibers, fibers_max) = core.fiber_counts();
         Self {
             elapsed,
             jobs: core.finished(),
             submitted: core.submitted(),
-            steals: sum(|t| &t.steals),
+            steals: StealKind::ALL.iter().map(|kind| steals(*kind)).sum(),
+            steals_by_distance: StealsByDistance {
+                core: steals(StealKind::Core),
+                cache: steals(StealKind::Cache),
+                node: steals(StealKind::Node),
+                far: steals(StealKind::Far),
+                unknown: steals(StealKind::Unknown),
+            },
             suspensions: sum(|t| &t.suspensions),
             resumes: sum(|t| &t.resumes),
             wakes: sum(|t| &t.wakes),
@@ -127,14 +155,7 @@ impl Stats {
             fibers_max: fibers_max as u64,
             job_blocks: crate::job::storage::made_count(),
             pooled_bytes: crate::memory::slots::made(|_| true).bytes,
-            busy: core
-                .remotes
-                .iter()
-                .map(|remote| {
-                    let idle = Duration::from_nanos(remote.tally.idle_ns.load(Ordering::Relaxed));
-                    elapsed.saturating_sub(idle)
-                })
-                .collect(),
+            busy: core.busy_times().collect(),
             stacks: StackStats::of_all(),
             stack_guards: StackStats::guards(),
             asymmetric_fences: crate::primitives::asymmetric_fences_available(),

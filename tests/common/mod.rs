@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod busy;
+pub(crate) mod trees;
 
 use ramie::{Builder, JobSystem};
 use std::process::{Command, Output};

@@ -1,0 +1,116 @@
+//! Tiers of workers: those of higher tiers sleep until the ones below are busy and leave work behind.
+//!
+//! Workers are numbered by tier (`topology/placement.rs`), so the tiers that are awake are the workers below one number. A
+//! controller (`topology/tiers.rs`) decides about it, on a thread of its own that sleeps as long as any worker that is awake
+//! does: then nothing can be amiss.
+//!
+//! A worker whose tier sleeps, and that has nothing of its own to do, parks without a bit in `sleeping`, so no pusher
+//! chooses it. Nothing is stranded with it: its deques are empty, or hold what is held back by the guard, which others are told of, and
+//! its inbox wakes it like any other's. What pushers rely on are the workers of the first tier, which never sleep in this way.
+//!
+//! LIVENESS: *Raising.* The controller stores the number and then unparks the workers; a worker loads the number after its inbox says
+//! PARKED and before it parks. Either it sees the new number, or the parker has a token for it.
+//!
+//! LIVENESS: *Looking.* All workers that are awake may be busy only after one of them has ended a search or a sleep, and that one calls
+//! [`arm`](Spillover::arm) after it has lowered the sleeping count, if it sees none asleep. The controller stops looking by clearing
+//! `looking`, and looks at the count once more, with a full fence in between on both sides.
+
+use super::sleep::Sleep;
+use crate::primitives::{AtomicU32, AtomicUsize, Ordering, fence};
+use crate::sys::Parker;
+use crate::system::core::{Phase, SystemCore};
+use crate::topology::tiers::{Controller, FALL, Load, RISE};
+use crossbeam_utils::CachePadded;
+use std::time::{Duration, Instant};
+
+/// How often the controller looks while tiers are awake that may have to sleep.
+const FALL_LOOK: Duration = Duration::from_millis(FALL.as_millis() as u64 / 4);
+
+/// See the [module](self).
+pub(crate) struct Spillover {
+    /// Workers below this are awake. Written by the controller's thread alone.
+    awake: CachePadded<AtomicUsize>,
+    /// Whether the controller's thread looks at the load. Set by workers, cleared by that thread.
+    looking: AtomicU32,
+    parker: Parker,
+    tier_sizes: Box<[usize]>,
+}
+
+impl Spillover {
+    /// `None` if there is only one tier.
+    pub(crate) fn new(tier_sizes: &[usize]) -> Option<Self> {
+        let first = *tier_sizes.iter().find(|size| **size > 0)?;
+        if tier_sizes.iter().filter(|size| **size > 0).count() < 2 {
+            return None;
+        }
+        Some(Self {
+            awake: CachePadded::new(AtomicUsize::new(first)),
+            looking: AtomicU32::new(0),
+            parker: Parker::new(),
+            tier_sizes: tier_sizes.into(),
+        })
+    }
+
+    /// Workers below this are awake.
+    #[inline]
+    pub(crate) fn awake(&self) -> usize {
+        self.awake.load(Ordering::SeqCst)
+    }
+
+    /// A worker goes on to work: has the controller look if nobody is left who sleeps.
+    #[inline]
+    pub(crate) fn arm(&self, sleep: &Sleep) {
+        // ORDERING: pairs with the fence in `stop_looking`.
+        fence(Ordering::SeqCst);
+        if !sleep.anyone_sleeps()
+            && self.looking.load(Ordering::Relaxed) == 0
+            && self.looking.swap(1, Ordering::SeqCst) == 0
+        {
+            self.parker.unpark();
+        }
+    }
+
+    /// For shutdowns.
+    pub(crate) fn unpark(&self) {
+        self.parker.unpark();
+    }
+
+    /// Whether the controller may sleep until it is armed.
+    fn stop_looking(&self, sleep: &Sleep) -> bool {
+        self.looking.store(0, Ordering::SeqCst);
+        // ORDERING: pairs with the fence in `arm`: either that worker sees the cleared word, or this thread what it has done.
+        fence(Ordering::SeqCst);
+        if !sleep.anyone_sleeps() {
+            self.looking.store(1, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+}
+
+/// The controller's thread.
+pub(crate) fn control(core: &SystemCore) {
+    let Some(spillover) = &core.spillover else { return };
+    let begin = Instant::now();
+    let load = || Load { now: begin.elapsed(), busy: core.busy(), queued: core.has_queued_work() };
+    let mut controller = Controller::new(&spillover.tier_sizes, load());
+    let first = controller.awake_workers();
+    while core.phase() != Phase::Stopping {
+        if controller.observe(load()) {
+            let before = spillover.awake.swap(controller.awake_workers(), Ordering::SeqCst);
+            // Those whose tier sleeps notice it when they have nothing to do.
+            for remote in core.remotes.get(before..controller.awake_workers()).unwrap_or_default() {
+                remote.parker.unpark();
+            }
+        }
+        let someone_sleeps = core.sleep.anyone_sleeps();
+        if controller.awake_workers() > first {
+            spillover.parker.park_timeout(if someone_sleeps { FALL_LOOK } else { RISE });
+        } else if !someone_sleeps {
+            spillover.parker.park_timeout(RISE);
+        } else if spillover.stop_looking(&core.sleep) {
+            spillover.parker.park();
+            controller.begin(load());
+        }
+    }
+}
