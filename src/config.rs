@@ -4,9 +4,11 @@ use crate::JobSystem;
 use crate::error::{BuildError, PanicKind, PanicReport, complain};
 use crate::fiber::stack::STACK_BYTES_MIN;
 use crate::sched::find_work::SPIN_DEFAULT;
+use crate::sys;
 use crate::topology::{self, CpuId, Pinning, Plan, Reservation, Topology};
 use crate::trace::site::SiteRef;
 use crate::trace::stall::StallReport;
+use crate::trace::stats::BackgroundFallback;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -21,6 +23,7 @@ const STALL_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 const STALL_AFTER_MIN: Duration = Duration::from_millis(1);
 const STALL_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
+type NameFunction = Box<dyn Fn(usize) -> String + Send + Sync>;
 type WorkerCallback = Box<dyn Fn(usize) + Send + Sync>;
 type PanicCallback = Box<dyn Fn(&PanicReport<'_>) + Send + Sync>;
 type StallCallback = Box<dyn Fn(&StallReport) + Send + Sync>;
@@ -30,6 +33,10 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// The CPU that each worker is bound to, if it is.
     pub(crate) placement: Vec<Option<CpuId>>,
+    /// The same of workers for Background jobs, which come after the others.
+    pub(crate) background_placement: Vec<Option<CpuId>>,
+    /// Why there are none although they were asked for.
+    pub(crate) background_fallback: Option<BackgroundFallback>,
     /// How many workers each tier has; empty without [`Pinning::TieredSpillover`].
     pub(crate) tier_sizes: Vec<usize>,
     /// Taken out by the system.
@@ -48,7 +55,7 @@ pub(crate) struct Config {
     pub(crate) migrating_fibers: bool,
     pub(crate) deterministic: Option<u64>,
     pub(crate) stall_after: Duration,
-    pub(crate) thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
+    pub(crate) thread_name: Option<NameFunction>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
     pub(crate) on_worker_stop: Option<WorkerCallback>,
     pub(crate) on_panic: Option<PanicCallback>,
@@ -56,9 +63,26 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Whether a worker that cannot be bound to its CPU keeps the system from being built.
-    pub(crate) fn refuses_unpinned(&self) -> bool {
-        !self.pinning_best_effort && self.placement.iter().any(Option::is_some)
+    /// Whether any worker is bound to a CPU, or of a kind that not every thread can be.
+    pub(crate) fn has_special_threads(&self) -> bool {
+        !self.background_placement.is_empty() || self.placement.iter().any(Option::is_some)
+    }
+
+    /// The CPU that a worker of either kind is bound to, if it is.
+    pub(crate) fn cpu_of(&self, worker: usize) -> Option<CpuId> {
+        match worker.checked_sub(self.workers) {
+            None => self.placement[worker],
+            Some(background) => self.background_placement[background],
+        }
+    }
+
+    /// The name of a worker's thread.
+    pub(crate) fn name_of(&self, worker: usize) -> String {
+        match (&self.thread_name, worker.checked_sub(self.workers)) {
+            (Some(name), _) => name(worker).replace('\0', ""),
+            (None, None) => format!("ramie-{worker}"),
+            (None, Some(background)) => format!("ramie-bg-{background}"),
+        }
     }
 
     /// Calls a worker's callback; a panic of it goes to `on_panic`.
@@ -103,7 +127,8 @@ pub struct Builder {
     migrating_fibers: bool,
     deterministic: Option<u64>,
     stall_after: Duration,
-    thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
+    background_threads: usize,
+    thread_name: Option<NameFunction>,
     on_worker_start: Option<WorkerCallback>,
     on_worker_stop: Option<WorkerCallback>,
     on_panic: Option<PanicCallback>,
@@ -129,7 +154,8 @@ impl Builder {
             migrating_fibers: false,
             deterministic: None,
             stall_after: STALL_AFTER_DEFAULT,
-            thread_name: Box::new(|index| format!("ramie-{index}")),
+            background_threads: 0,
+            thread_name: None,
             on_worker_start: None,
             on_worker_stop: None,
             on_panic: None,
@@ -336,9 +362,61 @@ impl Builder {
         self
     }
 
+    /// Adds workers for jobs of [`Priority::Background`](crate::Priority::Background), on threads of their own that the operating system runs
+    /// only while their CPU would be idle otherwise (`SCHED_IDLE` on Linux): 0, the default, to [`Builder::WORKERS_MAX`] together with the other
+    /// workers. For long work that cannot be split into pieces of a quarter of a millisecond, beside frames that must be in time: baking,
+    /// path finding for later, compression. As many as workers is a good number: then every CPU that is idle works on.
+    ///
+    /// A frame's job does not wait for such a thread: the kernel takes the CPU away from it at once, in the midst of a job.
+    ///
+    /// # Where they run
+    ///
+    /// Workers of both kinds are pinned, because the kernel's placement of unpinned threads undoes all of this: without a
+    /// [`pinning`](Self::pinning) this selects [`Pinning::Linear`], best effort. Each Background thread shares a CPU with a worker, and further ones
+    /// take CPUs without. A worker does not search for longer than 50 us at a time while there are Background jobs. The threads have the
+    /// indices after those of the other workers, in [`current_worker`](crate::current_worker) and
+    /// [`thread_name`](Self::thread_name) (by default `ramie-bg-0` and so on); [`workers`](JobSystem::workers) does not count
+    /// them, and no job can be pinned to them.
+    ///
+    /// # What a Background job may do
+    ///
+    /// Everything that others do: its children are Background jobs too, any job may wait for any, and a job that
+    /// waits for a Background job that has not been started takes it over, at its own priority (the end of a scope or batch does so for its
+    /// members, but for what a Background job has spawned there without a handle). One that has been started keeps its thread.
+    ///
+    /// **Locks.** A Background thread may be stopped for hundreds of milliseconds while others need its CPU, and what it holds then, it
+    /// keeps: a `Mutex` that a frame's job wants too, the allocator's lock inside of `malloc`, a page of a file that it reads. So give results
+    /// away by counters, handles and atomics, and let a Background job allocate and lock little that frames share. Of ramie's own, waits with
+    /// a time limit, and allocations in a [`Frame`](crate::Frame) that need a new block, take short locks. What a Background job wakes or submits
+    /// outside of its own kind goes through a helper thread (`ramie-relay`), which costs a wake more.
+    ///
+    /// Threads that a Background job starts are such threads as well, and cannot become ordinary ones without privileges.
+    ///
+    /// # Where there are none
+    ///
+    /// On systems other than Linux, if the kernel refuses the policy, with [`deterministic`](Self::deterministic), and under a cgroup's
+    /// quota of CPU time, which Background threads would use up for the others, none is started; then Background means
+    /// [`Low`](crate::Priority::Low), and [`stats`](JobSystem::stats) says [why](crate::BackgroundStats::fallback).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::{JobSystem, Priority};
+    ///
+    /// let system = JobSystem::builder().workers(1).background_threads(1).build()?;
+    /// let baked = system.job().name("bake").priority(Priority::Background).spawn(|| (1..=10_u64).product::<u64>());
+    /// assert_eq!(baked.join().unwrap(), 3_628_800);
+    /// println!("{:?}", system.stats().background);
+    /// # Ok::<(), ramie::BuildError>(())
+    /// ```
+    pub fn background_threads(mut self, count: usize) -> Self {
+        self.background_threads = count;
+        self
+    }
+
     /// Names the worker threads; gets the worker's index. By default `ramie-0` and so on.
     pub fn thread_name(mut self, name: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
-        self.thread_name = Box::new(name);
+        self.thread_name = Some(Box::new(name));
         self
     }
 
@@ -450,19 +528,37 @@ impl Builder {
         stack_size("large_stack_size", self.large_stack_bytes)?;
         in_range("spin", self.spin, Duration::ZERO, SPIN_MAX)?;
         in_range("stall_after", self.stall_after, STALL_AFTER_MIN, STALL_AFTER_MAX)?;
-        let (max, best_effort) = (Self::WORKERS_MAX, self.pinning_best_effort);
-        let plan = topology::plan(&self.pinning, requested, max, best_effort, self.main_thread)?;
-        let Plan { workers, placement, tier_sizes, topology, reservation } = plan;
-        if self.max_fibers < workers {
-            return Err(BuildError::TooFewFibers { max_fibers: self.max_fibers, workers });
+        let max = Self::WORKERS_MAX;
+        if self.background_threads > max {
+            return Err(BuildError::TooManyWorkers { requested: self.background_threads, max });
         }
+        let background_fallback = background_fallback(self.background_threads, self.deterministic);
+        let background = if background_fallback.is_none() { self.background_threads } else { 0 };
+        let (pinning, best_effort) = match &self.pinning {
+            Pinning::None if background > 0 => (&Pinning::Linear, true),
+            pinning => (pinning, self.pinning_best_effort),
+        };
+        // What is not asked for is as much as there is room for.
+        let plan = topology::plan(pinning, requested, max, best_effort, self.main_thread)?;
+        let Plan { workers, placement, tier_sizes, topology, reservation } = plan;
+        let all_workers = workers + background;
+        if all_workers > max {
+            return Err(BuildError::TooManyWorkers { requested: all_workers, max });
+        }
+        if self.max_fibers < all_workers {
+            return Err(BuildError::TooFewFibers { max_fibers: self.max_fibers, workers: all_workers });
+        }
+        let usable: Vec<CpuId> = topology.iter().flat_map(Topology::usable).collect();
+        let background_placement = topology::background_placement(&placement, &usable, background);
         Ok(Config {
             workers,
             placement,
+            background_placement,
+            background_fallback,
             tier_sizes,
             topology,
             _reservation: reservation,
-            pinning_best_effort: self.pinning_best_effort,
+            pinning_best_effort: best_effort,
             stack_bytes: self.stack_bytes,
             large_stack_bytes: self.large_stack_bytes.max(self.stack_bytes),
             max_fibers: self.max_fibers,
@@ -480,6 +576,26 @@ impl Builder {
             on_stall: self.on_stall,
         })
     }
+}
+
+/// Why a system has no threads for Background jobs although so many were asked for.
+fn background_fallback(requested: usize, deterministic: Option<u64>) -> Option<BackgroundFallback> {
+    if requested == 0 {
+        return None;
+    }
+    if deterministic.is_some() {
+        return Some(BackgroundFallback::Deterministic);
+    }
+    // There is no way back for the thread that tries.
+    let tried = std::thread::Builder::new().name("ramie-probe".into()).spawn(sys::become_idle_thread);
+    match tried.map(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
+            return Some(BackgroundFallback::Unsupported);
+        }
+        Ok(Err(error)) | Err(error) => return Some(BackgroundFallback::Refused(error.kind())),
+    }
+    Topology::detect().quota().map(|_| BackgroundFallback::Quota)
 }
 
 fn stack_size(setting: &'static str, requested: usize) -> Result<(), BuildError> {
@@ -519,6 +635,7 @@ impl fmt::Debug for Builder {
             .field("warm_fibers", &self.warm_fibers)
             .field("spin", &self.spin)
             .field("stall_after", &self.stall_after)
+            .field("background_threads", &self.background_threads)
             .finish_non_exhaustive()
     }
 }

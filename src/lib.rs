@@ -87,7 +87,7 @@ pub use crate::{
     trace::{
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
-        stats::{StackStats, Stats, StealsByDistance},
+        stats::{BackgroundFallback, BackgroundStats, StackStats, Stats, StealsByDistance},
     },
     worker_local::WorkerLocal,
 };

@@ -115,7 +115,7 @@ impl<T: Send> WorkerLocal<T> {
     ///
     /// With the panic of `init`, after the values that it has made were dropped.
     pub fn new(system: &JobSystem, init: impl FnMut(usize) -> T) -> Self {
-        let values = (0..system.workers()).map(init).map(CachePadded::new).collect();
+        let values = (0..system.core().remotes.len()).map(init).map(CachePadded::new).collect();
         Self { system: system.core().index, values }
     }
 

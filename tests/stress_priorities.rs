@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, O
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-const ALL: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+const ALL: [Priority; 4] = [Priority::High, Priority::Normal, Priority::Low, Priority::Background];
 
 /// What stands in the sum for a child that has panicked.
 const PANICKED: u64 = 1_000_003;
@@ -86,7 +86,7 @@ impl Node {
 
     /// The priority that the node's job is given; by default it inherits.
     fn priority(&self) -> Option<Priority> {
-        ALL.get((mix(self.seed ^ 0x9191) % 5) as usize).copied()
+        ALL.get((mix(self.seed ^ 0x9191) % 6) as usize).copied()
     }
 
     /// The worker that the node's job is pinned to.
@@ -223,8 +223,14 @@ fn of_children(system: &JobSystem, node: &Node) -> u64 {
         Kind::Loop => {
             let inner = node.priority().unwrap_or_else(mine);
             let partition = if node.coin(2) { Partition::Auto } else { Partition::Static(3) };
+            // A loop is in part the calling job's, so it is a Background one where that is.
+            let expected = match (mine(), inner) {
+                (Priority::Background, _) => Priority::Background,
+                (_, Priority::Background) => Priority::Low,
+                (_, inner) => inner,
+            };
             let map = |c: &Node| {
-                assert_eq!(mine(), inner);
+                assert_eq!(mine(), expected);
                 in_place(system, c)
             };
             ramie::par(&children).partition(partition).priority(inner).map_reduce(0, map, u64::wrapping_add)
@@ -342,10 +348,11 @@ fn in_batch(system: &JobSystem, node: &Node, children: Vec<Node>) -> u64 {
     sum.load(Relaxed)
 }
 
-fn trees(workers: usize, count: usize, depth: u32, priority_guard: bool) {
+fn trees(workers: usize, background: usize, count: usize, depth: u32, priority_guard: bool) {
     let seed = common::seed();
     let system = common::builder()
         .workers(workers)
+        .background_threads(background)
         .priority_guard(priority_guard)
         // A detached job's panic is planned and reported here.
         .on_panic(|report| assert!(report.payload.is::<Planned>(), "an unplanned panic: {report:?}"))
@@ -380,8 +387,8 @@ fn trees(workers: usize, count: usize, depth: u32, priority_guard: bool) {
 fn shallow_trees_of_all_priorities_give_what_the_model_says() {
     let _watch = watch("shallow trees", 120);
     for workers in WORKERS {
-        trees(workers, 1500 * soak(), 3, true);
-        trees(workers, 500 * soak(), 3, false);
+        trees(workers, 0, 1500 * soak(), 3, true);
+        trees(workers, 0, 500 * soak(), 3, false);
     }
 }
 
@@ -389,7 +396,16 @@ fn shallow_trees_of_all_priorities_give_what_the_model_says() {
 fn deep_trees_of_all_priorities_give_what_the_model_says() {
     let _watch = watch("deep trees", 180);
     for workers in WORKERS {
-        trees(workers, 30 * soak(), 7, true);
+        trees(workers, 0, 30 * soak(), 7, true);
+    }
+}
+
+#[test]
+fn trees_with_background_threads_give_what_the_model_says() {
+    let _watch = watch("trees with Background threads", 180);
+    for (workers, background) in [(1, 1), (1, 3), (2, 2), (3, 1), (8, 8), (64, 4)] {
+        trees(workers, background, 300 * soak(), 3, true);
+        trees(workers, background, 6 * soak(), 6, true);
     }
 }
 

@@ -50,7 +50,7 @@ impl Group {
             panic: AtomicPtr::new(ptr::null_mut()),
             abandoned: AtomicBool::new(false),
             least_priority: AtomicU8::new(Priority::High as u8),
-            raised_to: AtomicU8::new(Priority::Low as u8),
+            raised_to: AtomicU8::new(Priority::Background as u8),
             has_bound: AtomicBool::new(false),
         }
     }
@@ -60,7 +60,7 @@ impl Group {
         self.word.reset(1);
         self.abandoned.store(false, Ordering::Relaxed);
         self.least_priority.store(Priority::High as u8, Ordering::Relaxed);
-        self.raised_to.store(Priority::Low as u8, Ordering::Relaxed);
+        self.raised_to.store(Priority::Background as u8, Ordering::Relaxed);
         self.has_bound.store(false, Ordering::Relaxed);
     }
 

@@ -163,7 +163,7 @@ impl FrameArenas {
         if !(min..=max).contains(&block_bytes) {
             return Err(FrameError::BlockSize { requested: block_bytes, min, max });
         }
-        let workers = system.workers();
+        let workers = system.core().remotes.len();
         let state = State {
             pool: Pool::new(workers),
             free_cells: (0..frames_in_flight as u32).rev().collect(),

@@ -45,6 +45,19 @@ pub(crate) struct Extras {
     pub(crate) core: Cell<Option<Arc<SystemCore>>>,
 }
 
+impl Extras {
+    /// Those of a job that only this worker may run.
+    pub(crate) fn pinned_to(worker: usize) -> Self {
+        Self {
+            counters: Cell::new(CounterList::default()),
+            remaining: AtomicU32::new(1),
+            pinned_to: Some(worker),
+            large_stack: false,
+            core: Cell::new(None),
+        }
+    }
+}
+
 /// All that a job is made from, but for its closure.
 pub(crate) struct NewJob<'a> {
     pub(crate) caches: &'a Caches,

@@ -185,7 +185,7 @@ impl<'system> JobSpec<'system> {
     }
 
     pub(crate) fn set_priority(&mut self, priority: Priority) {
-        self.priority = Some(priority);
+        self.priority = Some(self.core.served(priority));
     }
 
     pub(crate) fn set_large_stack(&mut self) {
@@ -276,7 +276,7 @@ impl<'system> JobSpec<'system> {
         let worker = current::worker();
         match worker.filter(|worker| worker.in_fiber() && worker.belongs_to(core)) {
             Some(own) => {
-                let mut priority = self.priority.unwrap_or(own.priority());
+                let mut priority = self.at_least_low_if_pinned(self.priority.unwrap_or(own.priority()));
                 // SAFETY: the caller of `member_of` keeps the group.
                 if let Some(group) = unsafe { self.group.as_ref() } {
                     priority = priority.max(group.raised_to());
@@ -288,7 +288,8 @@ impl<'system> JobSpec<'system> {
                 unsafe { self.submit_special(own.caches(), owner, f, priority, true) }
             }
             None => {
-                let mut priority = self.priority.unwrap_or(priority_of(worker));
+                let priority = self.priority.unwrap_or(core.served(priority_of(worker)));
+                let mut priority = self.at_least_low_if_pinned(priority);
                 // SAFETY: the caller of `member_of` keeps the group.
                 if let Some(group) = unsafe { self.group.as_ref() } {
                     priority = priority.max(group.raised_to());
@@ -302,6 +303,11 @@ impl<'system> JobSpec<'system> {
                 })
             }
         }
+    }
+
+    /// Only workers that take no Background jobs have jobs pinned to them.
+    fn at_least_low_if_pinned(&self, priority: Priority) -> Priority {
+        if self.pinned_to.is_some() { priority.max(Priority::Low) } else { priority }
     }
 
     #[inline]
@@ -482,7 +488,7 @@ unsafe fn submit_plain_outside<F, T>(
 where
     F: FnOnce() -> T,
 {
-    let mut priority = priority_of(worker);
+    let mut priority = core.served(priority_of(worker));
     // SAFETY: promised by the caller.
     if let Some(group) = unsafe { group.as_ref() } {
         priority = priority.max(group.raised_to());
@@ -541,12 +547,15 @@ pub(crate) unsafe fn detach_plain<F>(
     F: FnOnce(),
 {
     if const { bare::fits::<F>() } {
-        if let Some(worker) = worker_of(core) {
+        // What is raised may have to go to workers of another kind, which bare jobs cannot.
+        // SAFETY: promised by the caller: the group is alive.
+        if let Some(worker) = worker_of(core).filter(|worker| !unsafe { (*group).raises(worker.priority()) })
+        {
             // SAFETY: promised by the caller.
             unsafe {
                 begin_member(worker, group);
                 let job = bare::create(worker.caches(), group, SiteRef::unnamed(location), f);
-                push_member(worker, job.into(), group);
+                worker.push(job.into());
             }
             return;
         }

@@ -8,6 +8,7 @@ use super::{body, storage};
 use crate::error::{PanicKind, Payload, fiber_limit, message_of};
 use crate::fiber::WaitKind;
 use crate::sched::current;
+use crate::sched::priority::Priority;
 use crate::sched::raise;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
@@ -202,6 +203,10 @@ impl<T> RawHandle<T> {
             return false;
         };
         if self.job.pinned_to().is_some_and(|index| index != worker.index()) {
+            return false;
+        }
+        if worker.is_background() && header.priority() > Priority::Background {
+            // Others may need it sooner than this thread gets a processor.
             return false;
         }
         let entry = JobRef::from(self.job);

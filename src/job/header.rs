@@ -309,6 +309,12 @@ impl JobRef {
         !raw.is_null() && matches!(raw.addr() & TAGS, 0 | BARE_TAG)
     }
 
+    /// As above, for a job that others may know of, which can be in any queue.
+    #[cfg(not(loom))]
+    pub(crate) fn is_raw_known(raw: *mut ()) -> bool {
+        !raw.is_null() && raw.addr() & TAGS == 0
+    }
+
     /// An entry for a fiber that any worker may resume.
     pub(crate) fn from_fiber(fiber: &'static Fiber) -> Self {
         let tagged = fiber.node_ptr().cast::<()>().map_addr(|addr| addr | FIBER_TAG);

@@ -23,7 +23,7 @@ pub use builder::JobBuilder;
 pub use handle::{JobError, JobHandle};
 
 #[cfg(not(loom))]
-pub(crate) use body::{NewJob, create, drop_guarded};
+pub(crate) use body::{Extras, NewJob, create_with_extras, drop_guarded};
 #[cfg(not(loom))]
 pub(crate) use builder::{JobSpec, detach_plain, spawn_plain};
 #[cfg(not(loom))]

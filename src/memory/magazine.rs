@@ -10,8 +10,7 @@ use super::node::Node;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Pointers that a magazine has room for: it is eight cache lines large.
 pub(super) const ROUNDS_MAX: usize = 62;
@@ -27,7 +26,7 @@ type Chunk = [MaybeUninit<Magazine>; CHUNK_LEN];
 /// Id -> its magazine, by chunks; chunk 0 is never used, so that id 0 means 'none'.
 static CHUNKS: [AtomicPtr<Chunk>; CHUNKS_MAX] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS_MAX];
 /// Magazines made so far, as the id of the next one.
-static NEXT_ID: Mutex<usize> = Mutex::new(CHUNK_LEN);
+static NEXT_ID: AtomicUsize = AtomicUsize::new(CHUNK_LEN);
 /// Magazines without slots, which serve any type.
 static EMPTY: Stack = Stack::new();
 
@@ -95,13 +94,23 @@ pub(super) fn drop_empty(magazine: &'static Magazine) {
 
 #[cold]
 fn make() -> &'static Magazine {
-    let mut next_id = NEXT_ID.lock().unwrap_or_else(PoisonError::into_inner);
-    let id = *next_id;
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     assert!(id < CHUNKS_MAX * CHUNK_LEN, "ramie: too many free jobs or fibers");
     let entry = &CHUNKS[id >> INDEX_BITS];
-    let mut chunk = entry.load(Ordering::Relaxed);
+    // ORDERING: Acquire pairs with the Release below.
+    let mut chunk = entry.load(Ordering::Acquire);
     if chunk.is_null() {
-        chunk = Box::into_raw(Box::<Chunk>::new_uninit()).cast();
+        // Whoever needs a place in a chunk makes it; of two that do so at once, the second gives its own back.
+        let made: *mut Chunk = Box::into_raw(Box::<Chunk>::new_uninit()).cast();
+        let other = entry.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        chunk = match other {
+            Ok(_) => made,
+            Err(other) => {
+                // SAFETY: made above, and nobody knows it.
+                drop(unsafe { Box::from_raw(made.cast::<MaybeUninit<Chunk>>()) });
+                other
+            }
+        };
     }
     let magazine = Magazine {
         below: AtomicU32::new(0),
@@ -109,16 +118,13 @@ fn make() -> &'static Magazine {
         count: Cell::new(0),
         rounds: [const { Cell::new(ptr::null_mut()) }; ROUNDS_MAX],
     };
-    // SAFETY: the chunk's memory is ours, and this place of it has not been handed out.
-    let made = unsafe {
+    // SAFETY: the chunk lives for ever, and this place of it has been handed out to this thread alone. Its id goes to others by
+    // the Release of a `push`.
+    unsafe {
         let place = &raw mut (*chunk)[id & (CHUNK_LEN - 1)];
         place.write(MaybeUninit::new(magazine));
         (*place).assume_init_ref()
-    };
-    // ORDERING: Release publishes the magazine to `magazine`.
-    entry.store(chunk, Ordering::Release);
-    *next_id = id + 1;
-    made
+    }
 }
 
 /// See the [module](self).

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! thread caches ──a magazine at a time──> depot of the type ──grow──> chunk (up to 1 MiB) in the table
-//!      ^ alloc, free: no atomics          stack of magazines          id = chunk << 13 | index
+//!      ^ alloc, free: no atomics          stacks of magazines         id = chunk << 13 | index
 //! ```
 //!
 //! Free slots are kept in [magazines](super::magazine), arrays of pointers to them, so that neither taking nor giving back a
@@ -21,6 +21,13 @@
 //! there are never more of a type than the most that were in use at once, and two magazines for each thread that
 //! has a cache, and one for each thread that made some at that moment. A magazine holds 62 slots, or as many as fit
 //! into 32 KiB: an idle thread holds back at most 64 KiB of a type.
+//!
+//! Growing stops nobody: a thread takes the next batch of a chunk by one compare-exchange and initialises it by itself, and a chunk is
+//! made by whoever needs it. If two make one at the same time, the second is kept for the next time. So a thread that the operating
+//! system has stopped (see `sched/background.rs`) holds nobody up, and slots are first touched by who uses them first.
+//!
+//! A depot has a stack of magazines for each NUMA node on which workers are pinned: what is freed on a node is used there again before
+//! slots of other nodes are.
 
 #![expect(unsafe_code, reason = "hands out references into chunks that live for ever")]
 
@@ -30,11 +37,11 @@ use super::node::{ID_BITS, Node};
 use super::prefetch::prefetch_for_write;
 // Slots are not part of what the model checkers explore: their atomics always come from std, so that
 // slots may be used outside of a model's execution.
+use crossbeam_utils::CachePadded;
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 const INDEX_BITS: u32 = 13;
 const CHUNK_SLOTS_MAX: usize = 1 << INDEX_BITS;
@@ -52,18 +59,65 @@ const fn batch_of<T>() -> u32 {
 
 /// Index in [`CHUNKS`] -> its first slot; chunk 0 is never used, so that id 0 means 'none'.
 static CHUNKS: [AtomicPtr<Chunk>; CHUNKS_MAX] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS_MAX];
-/// The number of chunks made so far; changes only under this lock.
-static CHUNK_COUNT: Mutex<usize> = Mutex::new(0);
+/// How many entries of the table were given to chunks; the last ones may not be there yet.
+static CHUNK_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Words of [`Chunk::ready`].
+const READY_WORDS: usize = (CHUNK_SLOTS_MAX / if cfg!(shuttle) { 8 } else { ROUNDS_MAX }).div_ceil(64) + 1;
 
 /// Describes one chunk; lives for ever.
 struct Chunk {
     base: *mut u8,
     stride_bytes: usize,
     slot_count: usize,
-    /// How many slots are initialised. Written under the depot's `growth` lock; Release pairs with
-    /// the Acquire in [`for_each`].
-    ready_count: AtomicU32,
+    /// Slots of a batch, which are initialised by one thread; the last batch may have fewer.
+    batch_slots: usize,
+    /// Its index in the table.
+    index: usize,
+    /// How many batches were taken by threads that initialise them.
+    taken_count: AtomicUsize,
+    /// A bit per batch that is initialised. Release pairs with the Acquire in [`for_each`].
+    ready: [AtomicU64; READY_WORDS],
     depot: *const Depot,
+    /// The next one among its depot's spare chunks.
+    next_spare: AtomicPtr<Chunk>,
+}
+
+impl Chunk {
+    fn batch_count(&self) -> usize {
+        self.slot_count.div_ceil(self.batch_slots)
+    }
+
+    /// The number of a batch that the caller initialises; `None` if all are taken.
+    fn take_batch(&self) -> Option<usize> {
+        let mut taken = self.taken_count.load(Ordering::Relaxed);
+        loop {
+            if taken == self.batch_count() {
+                return None;
+            }
+            match self.taken_count.compare_exchange_weak(
+                taken,
+                taken + 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(taken),
+                Err(now) => taken = now,
+            }
+        }
+    }
+
+    fn slots_of(&self, batch: usize) -> std::ops::Range<usize> {
+        let first = batch * self.batch_slots;
+        first..(first + self.batch_slots).min(self.slot_count)
+    }
+
+    /// The slots of batches that are initialised.
+    fn ready_slots(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+        // ORDERING: Acquire pairs with the Release in `grow`.
+        let is_ready = |batch: usize| self.ready[batch / 64].load(Ordering::Acquire) & 1 << (batch % 64) != 0;
+        (0..self.batch_count()).filter(move |batch| is_ready(*batch)).map(|batch| self.slots_of(batch))
+    }
 }
 
 /// A type that lives in slots.
@@ -96,47 +150,54 @@ pub(crate) unsafe trait Slot: Sized + Sync + 'static {
     fn cache(caches: &Caches) -> &Cache;
 }
 
+/// How many nodes are told apart; those of higher numbers share with lower ones.
+const NODES_MAX: usize = 8;
+/// One more than the highest node that a thread was ever on: no other node's stack has anything in it.
+static NODE_COUNT: AtomicUsize = AtomicUsize::new(1);
+
 /// The shared store of free slots of one type.
 #[repr(align(128))]
 pub(crate) struct Depot {
-    /// Magazines with free slots of the type in them.
-    magazines: Stack,
-    growth: Mutex<Growth>,
+    /// Magazines with free slots of the type in them, by node.
+    magazines: [CachePadded<Stack>; NODES_MAX],
+    /// The chunk that grows. Replaced, when it is full, by whoever needs a batch.
+    growing: CachePadded<AtomicPtr<Chunk>>,
+    /// Chunks that were made at the same time as another one; taken as a whole.
+    spare: AtomicPtr<Chunk>,
 }
-
-struct Growth {
-    chunk: *const Chunk,
-    chunk_index: usize,
-}
-
-// SAFETY: the chunk behind the pointer lives for ever and is shared by design.
-unsafe impl Send for Growth {}
 
 impl Depot {
     pub(crate) const fn new() -> Self {
-        let growth = Growth { chunk: ptr::null(), chunk_index: 0 };
-        Self { magazines: Stack::new(), growth: Mutex::new(growth) }
+        Self {
+            magazines: [const { CachePadded::new(Stack::new()) }; NODES_MAX],
+            growing: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
+            spare: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    fn push(&self, magazine: &'static Magazine, node: usize) {
+        self.magazines[node].push(magazine);
+    }
+
+    /// A magazine with slots in it, of this node if there is one.
+    fn pop(&self, node: usize) -> Option<&'static Magazine> {
+        self.magazines[node].pop().or_else(|| {
+            let nodes = 0..NODE_COUNT.load(Ordering::Relaxed);
+            nodes.filter(|other| *other != node).find_map(|other| self.magazines[other].pop())
+        })
     }
 
     /// Fills an empty magazine with new slots; how many there are in it then.
     #[cold]
     fn grow<T: Slot>(&'static self, magazine: &Magazine) -> u32 {
-        let mut growth = self.growth.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // SAFETY: chunks live for ever.
-        let mut chunk = unsafe { growth.chunk.as_ref() };
-        if chunk.is_none_or(|c| c.ready_count.load(Ordering::Relaxed) as usize == c.slot_count) {
-            let (made, index) = new_chunk::<T>(self);
-            *growth = Growth { chunk: made, chunk_index: index };
-            chunk = Some(made);
-        }
-        let chunk = chunk.expect("a chunk was just made");
-        let first = chunk.ready_count.load(Ordering::Relaxed) as usize;
-        let last = (first + T::BATCH as usize).min(chunk.slot_count);
+        let (chunk, batch) = self.take_batch::<T>();
+        let slots = chunk.slots_of(batch);
+        let count = slots.len() as u32;
         // The first one is taken first: memory is used from the beginning on.
-        for (round, index) in (first..last).rev().enumerate() {
-            let id = (growth.chunk_index << INDEX_BITS | index) as u32;
+        for (round, index) in slots.rev().enumerate() {
+            let id = (chunk.index << INDEX_BITS | index) as u32;
             // SAFETY: the index is inside the chunk, whose memory has the type's size and alignment;
-            // the slot has not been handed out, since `ready_count` has not reached it.
+            // the slot is this thread's, since nobody else has taken its batch.
             let slot = unsafe {
                 let slot = chunk.base.add(index * chunk.stride_bytes).cast::<T>();
                 T::write_vacant(slot, id);
@@ -145,33 +206,98 @@ impl Depot {
             magazine.put(round as u32, slot.cast());
         }
         // ORDERING: Release publishes the slots' contents to `for_each`.
-        chunk.ready_count.store(last as u32, Ordering::Release);
-        (last - first) as u32
+        chunk.ready[batch / 64].fetch_or(1 << (batch % 64), Ordering::Release);
+        count
+    }
+
+    /// A batch of slots that nobody has initialised, for the caller to do so.
+    fn take_batch<T: Slot>(&'static self) -> (&'static Chunk, usize) {
+        loop {
+            // ORDERING: Acquire pairs with the Release below.
+            let growing = self.growing.load(Ordering::Acquire);
+            // SAFETY: null, or a chunk, which lives for ever.
+            let chunk = unsafe { growing.as_ref() };
+            if let Some((chunk, batch)) = chunk.and_then(|chunk| Some((chunk, chunk.take_batch()?))) {
+                return (chunk, batch);
+            }
+            let next = self.take_spare().unwrap_or_else(|| new_chunk::<T>(self));
+            let installed = self.growing.compare_exchange(
+                growing,
+                ptr::from_ref(next).cast_mut(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            if installed.is_err() {
+                self.put_spare(next);
+            }
+        }
+    }
+
+    fn take_spare(&self) -> Option<&'static Chunk> {
+        // ORDERING: Acquire pairs with the Release in `put_spare`.
+        let first = self.spare.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: null, or a chunk.
+        let first = unsafe { first.as_ref() }?;
+        let mut rest = first.next_spare.load(Ordering::Relaxed);
+        // SAFETY: as above; the list is this thread's since it was swapped out.
+        while let Some(chunk) = unsafe { rest.as_ref() } {
+            rest = chunk.next_spare.load(Ordering::Relaxed);
+            self.put_spare(chunk);
+        }
+        Some(first)
+    }
+
+    fn put_spare(&self, chunk: &'static Chunk) {
+        let mut head = self.spare.load(Ordering::Relaxed);
+        loop {
+            chunk.next_spare.store(head, Ordering::Relaxed);
+            let new = ptr::from_ref(chunk).cast_mut();
+            // ORDERING: Release publishes the link.
+            match self.spare.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
     }
 }
 
 #[cold]
-fn new_chunk<T: Slot>(depot: &'static Depot) -> (&'static Chunk, usize) {
-    let mut count = CHUNK_COUNT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let index = *count + 1;
+fn new_chunk<T: Slot>(depot: &'static Depot) -> &'static Chunk {
+    let index = CHUNK_COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     assert!(
         index < CHUNKS_MAX,
         "ramie: more than {CHUNKS_MAX} chunks of slots: too many jobs or fibers at once"
     );
     let stride_bytes = size_of::<T>();
     let slot_count = (CHUNK_BYTES_MAX / stride_bytes).min(CHUNK_SLOTS_MAX);
+    const { assert!(CHUNK_SLOTS_MAX.div_ceil(batch_of::<[u8; 64]>() as usize) <= READY_WORDS * 64) };
     let layout = Layout::array::<T>(slot_count).expect("a chunk is about a mebibyte");
     // SAFETY: the layout is not empty.
     let base = unsafe { std::alloc::alloc(layout) };
     if base.is_null() {
         std::alloc::handle_alloc_error(layout);
     }
-    let chunk: &'static Chunk =
-        Box::leak(Box::new(Chunk { base, stride_bytes, slot_count, ready_count: AtomicU32::new(0), depot }));
+    let chunk: &'static Chunk = Box::leak(Box::new(Chunk {
+        base,
+        stride_bytes,
+        slot_count,
+        batch_slots: T::BATCH as usize,
+        index,
+        taken_count: AtomicUsize::new(0),
+        ready: [const { AtomicU64::new(0) }; READY_WORDS],
+        depot,
+        next_spare: AtomicPtr::new(ptr::null_mut()),
+    }));
     // ORDERING: Release publishes the descriptor to `node`.
     CHUNKS[index].store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
-    *count = index;
-    (chunk, index)
+    chunk
+}
+
+/// All chunks made so far.
+fn chunks() -> impl Iterator<Item = &'static Chunk> {
+    let count = CHUNK_COUNT.load(Ordering::Relaxed).min(CHUNKS_MAX - 1);
+    // SAFETY: null as long as the chunk is not made, and then it lives for ever.
+    CHUNKS[1..=count].iter().filter_map(|entry| unsafe { entry.load(Ordering::Acquire).as_ref() })
 }
 
 /// The node with this id; null for 0. The pointer reaches over the whole slot.
@@ -193,17 +319,9 @@ pub(crate) fn node(id: u32) -> *mut Node {
 
 /// Calls `f` with every slot of this type that was ever in use.
 pub(crate) fn for_each<T: Slot>(mut f: impl FnMut(&'static T)) {
-    let count = *CHUNK_COUNT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for entry in &CHUNKS[1..=count] {
-        // SAFETY: entries up to the count were published and live for ever.
-        let chunk = unsafe { &*entry.load(Ordering::Acquire) };
-        if !ptr::eq(chunk.depot, T::depot()) {
-            continue;
-        }
-        // ORDERING: Acquire pairs with the Release in `grow`.
-        let ready = chunk.ready_count.load(Ordering::Acquire) as usize;
-        for index in 0..ready {
-            // SAFETY: slots below `ready_count` hold a valid `T` for ever; the depot says that the
+    for chunk in chunks().filter(|chunk| ptr::eq(chunk.depot, T::depot())) {
+        for index in chunk.ready_slots().flatten() {
+            // SAFETY: slots of batches that are ready hold a valid `T` for ever; the depot says that the
             // chunk's type is `T`.
             f(unsafe { &*chunk.base.add(index * chunk.stride_bytes).cast::<T>() });
         }
@@ -212,19 +330,12 @@ pub(crate) fn for_each<T: Slot>(mut f: impl FnMut(&'static T)) {
 
 /// How much there is of the slots that `wanted` says yes to, by their depot; whether in use or not.
 pub(crate) fn made(wanted: impl Fn(&Depot) -> bool) -> Made {
-    let count = *CHUNK_COUNT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut made = Made { slots: 0, bytes: 0 };
-    for entry in &CHUNKS[1..=count] {
-        // SAFETY: entries up to the count were published and live for ever, and so do depots, which are statics.
-        let (chunk, depot) = unsafe {
-            let chunk = &*entry.load(Ordering::Acquire);
-            (chunk, &*chunk.depot)
-        };
-        if wanted(depot) {
-            let slots = u64::from(chunk.ready_count.load(Ordering::Relaxed));
-            made.slots += slots;
-            made.bytes += slots * chunk.stride_bytes as u64;
-        }
+    // SAFETY: depots are statics.
+    for chunk in chunks().filter(|chunk| wanted(unsafe { &*chunk.depot })) {
+        let slots = chunk.ready_slots().map(|slots| slots.len() as u64).sum::<u64>();
+        made.slots += slots;
+        made.bytes += slots * chunk.stride_bytes as u64;
     }
     made
 }
@@ -236,6 +347,13 @@ pub(crate) struct Made {
     pub(crate) bytes: u64,
 }
 
+/// The number by which depots know a node.
+pub(super) fn node_index(node: usize) -> usize {
+    let index = node % NODES_MAX;
+    NODE_COUNT.fetch_max(index + 1, Ordering::Relaxed);
+    index
+}
+
 /// One thread's free slots of one type.
 #[derive(Default)]
 pub(crate) struct Cache {
@@ -245,6 +363,8 @@ pub(crate) struct Cache {
     count: Cell<u32>,
     /// Another one, which is full or empty.
     spare: Cell<Option<&'static Magazine>>,
+    /// Where the thread is, among the depot's nodes.
+    node: Cell<usize>,
 }
 
 impl Cache {
@@ -267,7 +387,7 @@ impl Cache {
         if self.spare.get().is_some_and(|spare| spare.count() > 0) {
             return self.swap();
         }
-        if let Some(full) = T::depot().magazines.pop() {
+        if let Some(full) = T::depot().pop(self.node.get()) {
             if let Some(empty) = self.loaded.replace(Some(full)) {
                 self.keep_or_drop_empty(empty);
             }
@@ -327,7 +447,7 @@ impl Cache {
         match self.spare.get() {
             Some(spare) if spare.count() > 0 => {
                 self.spare.set(Some(magazine::take_empty()));
-                depot.magazines.push(spare);
+                depot.push(spare, self.node.get());
             }
             Some(_) => {}
             None => self.spare.set(Some(magazine::take_empty())),
@@ -335,12 +455,17 @@ impl Cache {
         self.swap();
     }
 
-    /// For a thread that ends.
+    /// The thread is on this node from now on; it has given back what it had from another one.
+    pub(super) fn set_node(&self, node: usize) {
+        self.node.set(node);
+    }
+
+    /// For a thread that ends, or goes to another node.
     pub(super) fn give_all_back(&self, depot: &'static Depot) {
         for _ in 0..2 {
             self.swap();
             match self.spare.take() {
-                Some(magazine) if magazine.count() > 0 => depot.magazines.push(magazine),
+                Some(magazine) if magazine.count() > 0 => depot.push(magazine, self.node.get()),
                 Some(magazine) => magazine::drop_empty(magazine),
                 None => {}
             }

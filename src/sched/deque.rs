@@ -53,6 +53,17 @@ pub(crate) enum Steal<T = *mut ()> {
     Item(T),
 }
 
+/// How an item leaves the deque when a thief comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// Not at all.
+    #[cfg_attr(loom, expect(dead_code, reason = "only thieves of `steal_if` say so"))]
+    Not,
+    Alone,
+    /// With others that do.
+    Together,
+}
+
 /// The thieves' word; see the [module](self).
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Word(u64);
@@ -514,22 +525,34 @@ impl Deque {
     /// Takes the oldest item. Any thread may call this, the owner too.
     pub(crate) fn steal(&self) -> Steal {
         let mut item = [ptr::null_mut()];
-        match self.steal_some(&mut item, |_| false) {
+        match self.steal_some(&mut item, |_| Leaves::Alone) {
             Steal::Empty => Steal::Empty,
             Steal::Retry => Steal::Retry,
             Steal::Item(_) => Steal::Item(item[0]),
         }
     }
 
-    /// Takes the oldest items, the oldest first: half of them, rounded up, but no more than there is room for; more
-    /// than one only as far as all of them `may_leave_together`. Gives their number, at least 1. Any thread may call this.
+    /// Takes the oldest item if it is `wanted`, and says that the deque is empty otherwise. Any thread may call this.
+    #[cfg(not(loom))]
+    pub(crate) fn steal_if(&self, wanted: impl Fn(*mut ()) -> bool) -> Steal {
+        let mut item = [ptr::null_mut()];
+        let leaves = |item| if wanted(item) { Leaves::Alone } else { Leaves::Not };
+        match self.steal_some(&mut item, leaves) {
+            Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+            Steal::Item(_) => Steal::Item(item[0]),
+        }
+    }
+
+    /// Takes the oldest items, the oldest first: half of them, rounded up, but no more than there is room for, and only those that
+    /// `leave` as they do. Gives their number, at least 1. Any thread may call this.
     ///
     /// The question is asked before it is certain that this thread gets the items: what it is asked about may be gone since long,
     /// or null, and the answer does not count then.
     pub(crate) fn steal_some(
         &self,
         items: &mut [*mut ()],
-        may_leave_together: impl Fn(*mut ()) -> bool,
+        leaves: impl Fn(*mut ()) -> Leaves,
     ) -> Steal<usize> {
         debug_assert!((1..=CLAIM_MAX).contains(&items.len()));
         // ORDERING: Acquire: what is seen in `bottom` next is no older than this word.
@@ -547,16 +570,11 @@ impl Deque {
             }
             word = claimed;
         }
-        self.take(word, items, may_leave_together)
+        self.take(word, items, leaves)
     }
 
     /// The second half of a steal: takes what this word, which was read from the deque or written to it, has claimed.
-    fn take(
-        &self,
-        word: Word,
-        items: &mut [*mut ()],
-        may_leave_together: impl Fn(*mut ()) -> bool,
-    ) -> Steal<usize> {
+    fn take(&self, word: Word, items: &mut [*mut ()], leaves: impl Fn(*mut ()) -> Leaves) -> Steal<usize> {
         // ORDERING: pairs with the fence in `lower_bottom`.
         fence(Ordering::SeqCst);
         // ORDERING: Acquire pairs with the Release in `push_at`.
@@ -570,12 +588,12 @@ impl Deque {
             let ring = unsafe { &*self.ring.load(Ordering::Acquire) };
             for (index, place) in (top..).zip(&mut items[..there as usize]) {
                 *place = ring.at(index).load(Ordering::Relaxed);
-                let alone = !may_leave_together(*place);
-                if alone && count > 0 {
+                let leaves = leaves(*place);
+                if leaves == Leaves::Not || (leaves == Leaves::Alone && count > 0) {
                     break;
                 }
                 count += 1;
-                if alone {
+                if leaves == Leaves::Alone {
                     break;
                 }
             }

@@ -7,11 +7,12 @@
 
 #![expect(unsafe_code, reason = "turns queue entries back into fibers and jobs")]
 
-use super::deque::{CLAIM_MAX, Steal};
-use super::priority::{self, Priority};
+use super::background::SPIN_BESIDE;
+use super::deque::{CLAIM_MAX, Leaves, Steal};
+use super::priority::Priority;
 use super::queue::Queue;
 use super::sleep::Woken;
-use super::spillover::Spillover;
+use super::spillover::Tiers;
 use super::worker::{Remote, Worker, tally};
 use crate::fiber::Fiber;
 use crate::job::{JobPtr, JobRef};
@@ -46,6 +47,11 @@ const LONE_SPINS: u32 = 2;
 /// Whether this item of a deque, which may be stale or null, is the entry of a job in a block.
 fn is_block(item: *mut ()) -> bool {
     JobRef::is_raw_block(item)
+}
+
+/// Jobs in blocks leave together; halves of joins, and fibers, alone.
+fn leaves(item: *mut ()) -> Leaves {
+    if is_block(item) { Leaves::Together } else { Leaves::Alone }
 }
 
 /// Whether there is something in this deque for a thief. A job that is the only one gets a moment's grace: in a chain of jobs, each
@@ -122,7 +128,7 @@ impl Worker {
 
     /// Those who yielded have let a job go first.
     #[inline]
-    fn start(&self, job: JobRef, priority: Priority) -> Next {
+    pub(super) fn start(&self, job: JobRef, priority: Priority) -> Next {
         self.release_yielded();
         match job.as_fiber() {
             None => Next::Job(job, priority),
@@ -131,7 +137,7 @@ impl Worker {
     }
 
     #[inline]
-    fn take_ready(&self, priority: Priority) -> Option<&'static Fiber> {
+    pub(super) fn take_ready(&self, priority: Priority) -> Option<&'static Fiber> {
         let queue = &self.ready[priority as usize];
         let node = queue.pop()?;
         // SAFETY: the ready queues hold fibers in their slots.
@@ -153,6 +159,9 @@ impl Worker {
         }
         if self.is_seeded() {
             return Some(self.next_seeded());
+        }
+        if self.is_background() {
+            return Some(self.next_background());
         }
         self.sort_pinned();
         let next = self.next_high();
@@ -240,9 +249,15 @@ impl Worker {
         self.release_yielded();
         self.sort_pinned();
         self.plan_trim(self.coarse_now_ns(), false);
-        let (first_priority, first_source) = (tick % priority::COUNT as u32, tick / priority::COUNT as u32);
-        (0..priority::COUNT as u32).find_map(|step| {
-            let priority = Priority::from_bits((first_priority + step) % priority::COUNT as u32);
+        let priorities: &[Priority] = if self.is_background() {
+            &[Priority::Background]
+        } else {
+            &[Priority::Low, Priority::Normal, Priority::High]
+        };
+        let count = priorities.len() as u32;
+        let (first_priority, first_source) = (tick % count, tick / count);
+        (0..count).find_map(|step| {
+            let priority = priorities[((first_priority + step) % count) as usize];
             (0..FAIR_SOURCES)
                 .find_map(|source| self.take_from(priority, (first_source + source) % FAIR_SOURCES))
         })
@@ -277,17 +292,19 @@ impl Worker {
 
     /// Takes a few jobs from the injector: the oldest to run, the others for the own deque, so that
     /// they can be stolen and leave in order.
-    fn take_injected(&self, priority: Priority) -> Option<JobRef> {
+    pub(super) fn take_injected(&self, priority: Priority) -> Option<JobRef> {
         let injector = self.system().injector(priority);
         if injector.is_empty() {
             return None;
         }
         let mut batch = [const { None }; INJECTOR_BATCH];
         let mut count = 0;
-        injector.take(INJECTOR_BATCH, |node| {
+        // Background jobs are long, and those that lie in the injector can be raised.
+        let wanted = if priority == Priority::Background { 1 } else { INJECTOR_BATCH };
+        injector.take(wanted, |node| {
             // SAFETY: the injector holds jobs and fibers in their slots.
             let job = unsafe { JobRef::from_injected(node) };
-            if count < INJECTOR_BATCH {
+            if count < wanted {
                 batch[count] = Some(job);
                 count += 1;
             } else {
@@ -306,21 +323,27 @@ impl Worker {
 
     /// Tries every other worker's deque once, the nearest first, and those that are equally near from a random one on. Gives the oldest job of
     /// the first that has some, and moves more of them to the own deque, which is empty.
-    fn steal(&self, priority: Priority) -> Option<JobRef> {
+    pub(super) fn steal(&self, priority: Priority) -> Option<JobRef> {
         self.steal_some(priority, CLAIM_MAX)
     }
 
     /// As above, up to `count` of them.
     fn steal_some(&self, priority: Priority, count: usize) -> Option<JobRef> {
         let core = self.system();
-        if core.remotes.len() < 2 {
+        // The two kinds of workers rob their own kind only.
+        let (victims, kind) = if self.is_background() {
+            let background = self.background();
+            (&background.victims, &core.remotes[background.first()..])
+        } else {
+            (&core.victims, &core.remotes[..core.workers()])
+        };
+        if kind.len() < 2 {
             return None;
         }
-        core.victims.groups(self.index()).find_map(|group| {
+        let own = self.index() - (self.is_background() as usize) * core.workers();
+        victims.groups(own).find_map(|group| {
             let start = self.next_random() as usize % group.len();
-            group
-                .from(start)
-                .find_map(|victim| self.steal_from(core.remotes[victim], group.kind, priority, count))
+            group.from(start).find_map(|victim| self.steal_from(kind[victim], group.kind, priority, count))
         })
     }
 
@@ -339,7 +362,7 @@ impl Worker {
         // cache lines. Halves of joins leave alone: whoever pushed them wants them back next, and the oldest is the largest.
         let mut items = [ptr::null_mut(); CLAIM_MAX];
         loop {
-            match deque.steal_some(&mut items[..count], is_block) {
+            match deque.steal_some(&mut items[..count], leaves) {
                 Steal::Item(stolen) => {
                     tally(&self.remote().tally.steals[kind as usize], stolen as u64);
                     return Some(self.keep_stolen(&items[..stolen], priority));
@@ -393,7 +416,7 @@ impl Worker {
         self.poll_inbox();
         self.sort_pinned();
         let priority = self.priority();
-        let found = Priority::DESCENDING.into_iter().take_while(|&other| other > priority).any(|other| {
+        let found = Priority::SHARED.into_iter().take_while(|&other| other > priority).any(|other| {
             !self.ready[other as usize].is_empty()
                 || !self.pinned[other as usize].is_empty()
                 || ((other != Priority::High || self.system().sleep.attention().high_is_queued())
@@ -425,7 +448,9 @@ impl Worker {
         }
         let tally = &self.remote().tally;
         tally.idle_since_ns.store(stopwatch.since_ns.max(1), Ordering::Relaxed);
-        if self.tier_sleeps() {
+        if self.is_background() {
+            self.sleep_in_background(trim_in);
+        } else if self.tier_sleeps() {
             self.sleep_with_tier(trim_in);
         } else {
             if !self.searching.get() {
@@ -434,7 +459,7 @@ impl Worker {
             if !(self.searching.get() && self.search()) {
                 let woken = self.sleep(self.searching.get(), trim_in);
                 self.searching.set(woken == Woken::ToSearch);
-                self.arm_spillover();
+                self.arm_tiers();
             }
         }
         super::worker::tally(&tally.idle_ns, self.read_stopwatch(&stopwatch));
@@ -443,13 +468,13 @@ impl Worker {
 
     /// Whether this worker's tier sleeps.
     fn tier_sleeps(&self) -> bool {
-        self.system().spillover.as_ref().is_some_and(|spillover| self.index() >= spillover.awake())
+        self.system().tiers.as_ref().is_some_and(|tiers| self.index() >= tiers.awake())
     }
 
     #[inline]
-    fn arm_spillover(&self) {
-        if let Some(spillover) = &self.system().spillover {
-            spillover.arm(&self.system().sleep);
+    fn arm_tiers(&self) {
+        if let Some(tiers) = &self.system().tiers {
+            tiers.arm(&self.system().sleep);
         }
     }
 
@@ -464,7 +489,7 @@ impl Worker {
         let has_own_work = || {
             let queues = self.ready[low as usize..].iter().chain(&self.pinned).any(|queue| !queue.is_empty());
             queues
-                || Priority::DESCENDING
+                || Priority::SHARED
                     .into_iter()
                     .any(|priority| priority >= low && !self.remote().deque(priority).is_empty())
         };
@@ -474,6 +499,7 @@ impl Worker {
             tally(&self.remote().tally.parks, 1);
             // What the guard holds back here may be taken by others.
             self.pass_the_search_on();
+            core.hand_over_cpu(self.index());
             match held_back.into_iter().chain(self.leave.time_left()).chain(trim_in).min() {
                 None => self.remote().parker.park(),
                 Some(left) => {
@@ -502,12 +528,12 @@ impl Worker {
         if core.sleep.end_search() {
             self.pass_the_search_on();
         }
-        self.arm_spillover();
+        self.arm_tiers();
     }
 
     /// Wakes a sleeper for the most urgent work that is there for the taking.
     fn pass_the_search_on(&self) {
-        let found = Priority::DESCENDING.into_iter().find(|&priority| self.has_stealable(priority));
+        let found = Priority::SHARED.into_iter().find(|&priority| self.has_stealable(priority));
         if let Some(sleeper) = found.and_then(|priority| self.system().sleep.claim_sleeper(priority)) {
             self.unpark(sleeper);
         }
@@ -516,7 +542,8 @@ impl Worker {
     /// Whether there is something of this priority that any worker could take.
     fn has_stealable(&self, priority: Priority) -> bool {
         let core = self.system();
-        !core.injector(priority).is_empty() || core.remotes.iter().any(|r| !r.deque(priority).is_empty())
+        let workers = &core.remotes[..core.workers()];
+        !core.injector(priority).is_empty() || workers.iter().any(|remote| !remote.deque(priority).is_empty())
     }
 
     /// Whether there is something that any worker could take; `low` says whether Low work counts.
@@ -536,7 +563,6 @@ impl Worker {
         }
         let mut low = self.holds_low_back().is_none();
         let begin = Instant::now();
-        let limit = core.config.spin;
         let mut looks = 0_u32;
         loop {
             if self.has_work(low) {
@@ -554,7 +580,10 @@ impl Worker {
             }
             low = low || self.holds_low_back().is_none();
             let elapsed = begin.elapsed();
-            if elapsed >= limit && (elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
+            // Background work has the processor only while its worker sleeps.
+            let beside = core.background_is_busy();
+            let limit = if beside { core.config.spin.min(SPIN_BESIDE) } else { core.config.spin };
+            if elapsed >= limit && (beside || elapsed >= limit * LINGER_FACTOR || !self.may_linger()) {
                 return false;
             }
             // PERF: a worker that was woken where the submitter runs keeps it from going on; bench `wake_storm`.
@@ -578,7 +607,7 @@ impl Worker {
         let core = self.system();
         let others_asleep = core.sleep.sleeping_count();
         let absent = usize::from(core.main_is_absent());
-        let awake = core.spillover.as_ref().map_or(core.remotes.len(), Spillover::awake);
+        let awake = core.tiers.as_ref().map_or(core.workers(), Tiers::awake);
         core.sleep.is_last_searcher() && others_asleep + absent + 1 < awake
     }
 
@@ -607,6 +636,7 @@ impl Worker {
             // work before its time; others may. Nobody is left alone with it: the time limit ends this sleep.
             self.pass_the_search_on();
         }
+        core.hand_over_cpu(self.index());
         let visit_left = self.leave.time_left();
         match held_back.into_iter().chain(visit_left).chain(trim_in).min() {
             None => self.remote().parker.park(),

@@ -7,6 +7,8 @@ pub(crate) mod sleep;
 pub(crate) mod spillover;
 
 #[cfg(not(loom))]
+pub(crate) mod background;
+#[cfg(not(loom))]
 pub(crate) mod current;
 #[cfg(not(loom))]
 pub(crate) mod find_work;
@@ -18,6 +20,8 @@ pub(crate) mod injector;
 pub(crate) mod queue;
 #[cfg(not(loom))]
 pub(crate) mod raise;
+#[cfg(not(loom))]
+pub(crate) mod relay;
 #[cfg(not(loom))]
 pub(crate) mod seeded;
 #[cfg(not(loom))]

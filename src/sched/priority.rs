@@ -8,32 +8,44 @@
 /// [`yield_if_urgent`](crate::yield_if_urgent). So long Low jobs should pass one of these about every 250 us.
 ///
 /// Nothing starves: every so many jobs a worker takes one of the less urgent ones (see `src/sched/README.md`).
+///
+/// Work that cannot be split so finely is for [`Background`](Self::Background), on threads of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Priority {
+    /// On threads of their own, which the operating system runs only while their CPU would be idle; see
+    /// [`Builder::background_threads`](crate::Builder::background_threads). In a system without such threads it means
+    /// [`Low`](Self::Low).
+    Background = 0,
     /// When there is nothing else to do.
-    Low = 0,
+    Low = 1,
     /// What jobs have that nobody gave a priority.
     #[default]
-    Normal = 1,
+    Normal = 2,
     /// Before all others.
-    High = 2,
+    High = 3,
 }
 
 /// How many priorities there are.
-pub(crate) const COUNT: usize = 3;
+pub(crate) const COUNT: usize = 4;
 
 impl Priority {
-    /// The most urgent first.
+    /// Those whose jobs share the workers, the most urgent first.
     #[cfg(not(loom))]
-    pub(crate) const DESCENDING: [Priority; COUNT] = [Priority::High, Priority::Normal, Priority::Low];
+    pub(crate) const SHARED: [Priority; COUNT - 1] = [Priority::High, Priority::Normal, Priority::Low];
+
+    /// All, the most urgent first.
+    #[cfg(not(loom))]
+    pub(crate) const DESCENDING: [Priority; COUNT] =
+        [Priority::High, Priority::Normal, Priority::Low, Priority::Background];
 
     #[inline]
     pub(crate) fn from_bits(bits: u32) -> Self {
         match bits {
-            0 => Priority::Low,
-            1 => Priority::Normal,
+            0 => Priority::Background,
+            1 => Priority::Low,
+            2 => Priority::Normal,
             _ => Priority::High,
         }
     }

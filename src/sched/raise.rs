@@ -67,7 +67,9 @@ impl Worker {
             }
             queue.take_over(&others);
         }
-        for priority in Priority::DESCENDING {
+        // A Background worker takes nothing out of the queues of the others, not for a moment.
+        let priorities = if self.is_background() { self.priorities() } else { &Priority::DESCENDING };
+        for &priority in priorities {
             if found.is_none() {
                 self.sweep(priority, |job| {
                     if found.is_none() && wanted(job) {
@@ -103,10 +105,13 @@ impl Worker {
                 continue;
             }
             let deque = remote.deque(priority);
+            // What others have no place for is left to Background workers.
+            let is_foreign = priority == Priority::Background && !self.is_background();
+            let steal = || if is_foreign { deque.steal_if(JobRef::is_raw_known) } else { deque.steal() };
             // No more than there were: its owner may push on and on.
             let mut left = deque.len();
             while left > 0 {
-                match deque.steal() {
+                match steal() {
                     Steal::Item(raw) => {
                         left -= 1;
                         // SAFETY: only jobs are pushed, and this thread has just taken this one.

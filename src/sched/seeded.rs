@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "turns queue entries back into fibers and jobs")]
 
 use super::find_work::Next;
-use super::priority::{self, Priority};
+use super::priority::Priority;
 use super::queue::Queue;
 use super::wake;
 use super::worker::Worker;
@@ -121,9 +121,10 @@ impl Worker {
             self.pass_time();
         }
         loop {
-            let first = if self.draw(AGAINST_PRIORITY) == 0 { self.draw(priority::COUNT as u64) } else { 0 };
-            for step in 0..priority::COUNT {
-                let priority = Priority::DESCENDING[(first as usize + step) % priority::COUNT];
+            let first =
+                if self.draw(AGAINST_PRIORITY) == 0 { self.draw(Priority::SHARED.len() as u64) } else { 0 };
+            for step in 0..Priority::SHARED.len() {
+                let priority = Priority::SHARED[(first as usize + step) % Priority::SHARED.len()];
                 if let Some(next) = self.draw_from(priority) {
                     return next;
                 }

@@ -221,6 +221,28 @@ impl Sleep {
         }
     }
 
+    /// Chooses a sleeper, this one if it is given, where nobody searches: each piece of work wakes somebody. Called after work was made
+    /// visible. Nobody is counted as searching.
+    ///
+    /// ORDERING: the fence pairs with the one in `announce`: either the sleeper's last look sees the work, or this thread the bit.
+    #[cold]
+    #[must_use = "the worker must be unparked"]
+    pub(crate) fn claim_any(&self, wanted: Option<usize>) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        match wanted {
+            _ if !self.anyone_sleeps() => None,
+            None => self.take_bit(Priority::High),
+            Some(worker) => {
+                let bit = 1 << (worker % 64);
+                let before = self.words.sleeping[worker / 64].fetch_and(!bit, Ordering::SeqCst);
+                (before & bit != 0).then(|| {
+                    self.attention.0.fetch_sub(SLEEPER, Ordering::SeqCst);
+                    worker
+                })
+            }
+        }
+    }
+
     fn nobody_for(&self, priority: Priority) -> bool {
         (0..self.words.sleeping.len()).all(|index| self.candidates(index, priority) == 0)
     }

@@ -15,16 +15,12 @@
 //! [`arm`](Spillover::arm) after it has lowered the sleeping count, if it sees none asleep. The controller stops looking by clearing
 //! `looking`, and looks at the count once more, with a full fence in between on both sides.
 
+#[cfg(not(loom))]
+pub(crate) use control::{Tiers, control};
+
 use super::sleep::Sleep;
 use crate::primitives::{AtomicU32, AtomicUsize, Ordering, fence};
-use crate::sys::Parker;
-use crate::system::core::{Phase, SystemCore};
-use crate::topology::tiers::{Controller, FALL, Load, RISE};
 use crossbeam_utils::CachePadded;
-use std::time::{Duration, Instant};
-
-/// How often the controller looks while tiers are awake that may have to sleep.
-const FALL_LOOK: Duration = Duration::from_millis(FALL.as_millis() as u64 / 4);
 
 /// See the [module](self).
 pub(crate) struct Spillover {
@@ -32,23 +28,12 @@ pub(crate) struct Spillover {
     awake: CachePadded<AtomicUsize>,
     /// Whether the controller's thread looks at the load. Set by workers, cleared by that thread.
     looking: AtomicU32,
-    parker: Parker,
-    tier_sizes: Box<[usize]>,
 }
 
 impl Spillover {
-    /// `None` if there is only one tier.
-    pub(crate) fn new(tier_sizes: &[usize]) -> Option<Self> {
-        let first = *tier_sizes.iter().find(|size| **size > 0)?;
-        if tier_sizes.iter().filter(|size| **size > 0).count() < 2 {
-            return None;
-        }
-        Some(Self {
-            awake: CachePadded::new(AtomicUsize::new(first)),
-            looking: AtomicU32::new(0),
-            parker: Parker::new(),
-            tier_sizes: tier_sizes.into(),
-        })
+    /// The first `awake` workers are awake.
+    fn new(awake: usize) -> Self {
+        Self { awake: CachePadded::new(AtomicUsize::new(awake)), looking: AtomicU32::new(0) }
     }
 
     /// Workers below this are awake.
@@ -57,22 +42,15 @@ impl Spillover {
         self.awake.load(Ordering::SeqCst)
     }
 
-    /// A worker goes on to work: has the controller look if nobody is left who sleeps.
+    /// A worker goes on to work: whether the controller must be unparked, because nobody is left who sleeps.
     #[inline]
-    pub(crate) fn arm(&self, sleep: &Sleep) {
+    #[must_use = "the controller must be unparked"]
+    fn arm(&self, sleep: &Sleep) -> bool {
         // ORDERING: pairs with the fence in `stop_looking`.
         fence(Ordering::SeqCst);
-        if !sleep.anyone_sleeps()
+        !sleep.anyone_sleeps()
             && self.looking.load(Ordering::Relaxed) == 0
             && self.looking.swap(1, Ordering::SeqCst) == 0
-        {
-            self.parker.unpark();
-        }
-    }
-
-    /// For shutdowns.
-    pub(crate) fn unpark(&self) {
-        self.parker.unpark();
     }
 
     /// Whether the controller may sleep until it is armed.
@@ -88,29 +66,80 @@ impl Spillover {
     }
 }
 
-/// The controller's thread.
-pub(crate) fn control(core: &SystemCore) {
-    let Some(spillover) = &core.spillover else { return };
-    let begin = Instant::now();
-    let load = || Load { now: begin.elapsed(), busy: core.busy(), queued: core.has_queued_work() };
-    let mut controller = Controller::new(&spillover.tier_sizes, load());
-    let first = controller.awake_workers();
-    while core.phase() != Phase::Stopping {
-        if controller.observe(load()) {
-            let before = spillover.awake.swap(controller.awake_workers(), Ordering::SeqCst);
-            // Those whose tier sleeps notice it when they have nothing to do.
-            for remote in core.remotes.get(before..controller.awake_workers()).unwrap_or_default() {
-                remote.parker.unpark();
+#[cfg(not(loom))]
+mod control {
+    use super::{Sleep, Spillover};
+    use crate::primitives::Ordering;
+    use crate::sys::Parker;
+    use crate::system::core::{Phase, SystemCore};
+    use crate::topology::tiers::{Controller, FALL, Load, RISE};
+    use std::time::{Duration, Instant};
+
+    /// How often the controller looks while tiers are awake that may have to sleep.
+    const FALL_LOOK: Duration = Duration::from_millis(FALL.as_millis() as u64 / 4);
+
+    /// The tiers of a system's workers, and the controller's thread.
+    pub(crate) struct Tiers {
+        spillover: Spillover,
+        parker: Parker,
+        sizes: Box<[usize]>,
+    }
+
+    impl Tiers {
+        /// `None` if there is only one tier.
+        pub(crate) fn new(sizes: &[usize]) -> Option<Self> {
+            let mut used = sizes.iter().filter(|size| **size > 0);
+            let (first, _second) = (*used.next()?, used.next()?);
+            Some(Self { spillover: Spillover::new(first), parker: Parker::new(), sizes: sizes.into() })
+        }
+
+        /// Workers below this are awake.
+        #[inline]
+        pub(crate) fn awake(&self) -> usize {
+            self.spillover.awake()
+        }
+
+        /// A worker goes on to work: has the controller look if nobody is left who sleeps.
+        #[inline]
+        pub(crate) fn arm(&self, sleep: &Sleep) {
+            if self.spillover.arm(sleep) {
+                self.parker.unpark();
             }
         }
-        let someone_sleeps = core.sleep.anyone_sleeps();
-        if controller.awake_workers() > first {
-            spillover.parker.park_timeout(if someone_sleeps { FALL_LOOK } else { RISE });
-        } else if !someone_sleeps {
-            spillover.parker.park_timeout(RISE);
-        } else if spillover.stop_looking(&core.sleep) {
-            spillover.parker.park();
-            controller.begin(load());
+
+        /// For shutdowns.
+        pub(crate) fn unpark(&self) {
+            self.parker.unpark();
+        }
+    }
+
+    /// The controller's thread.
+    pub(crate) fn control(core: &SystemCore) {
+        let Some(tiers) = &core.tiers else { return };
+        let begin = Instant::now();
+        let load = || Load { now: begin.elapsed(), busy: core.busy(), queued: core.has_queued_work() };
+        let mut controller = Controller::new(&tiers.sizes, load());
+        let first = controller.awake_workers();
+        while core.phase() != Phase::Stopping {
+            if controller.observe(load()) {
+                let before = tiers.spillover.awake.swap(controller.awake_workers(), Ordering::SeqCst);
+                // Those whose tier sleeps notice it when they have nothing to do.
+                for remote in core.remotes.get(before..controller.awake_workers()).unwrap_or_default() {
+                    remote.parker.unpark();
+                }
+            }
+            let someone_sleeps = core.sleep.anyone_sleeps();
+            if controller.awake_workers() > first {
+                tiers.parker.park_timeout(if someone_sleeps { FALL_LOOK } else { RISE });
+            } else if !someone_sleeps {
+                tiers.parker.park_timeout(RISE);
+            } else if tiers.spillover.stop_looking(&core.sleep) {
+                tiers.parker.park();
+                controller.begin(load());
+            }
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

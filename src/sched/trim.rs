@@ -119,7 +119,8 @@ impl Worker {
         self.plan_trim(self.now_ns(), true);
         // While it is away it cannot give anything back: it keeps no more than its share.
         let config = &self.system().config;
-        let over = self.pool_count.get().saturating_sub((config.max_fibers / config.workers).max(1));
+        let over =
+            self.pool_count.get().saturating_sub((config.max_fibers / self.system().remotes.len()).max(1));
         self.trim.wanted.set(self.trim.wanted.get().max(over));
         while self.trim.is_wanted() {
             self.end_spare_fibers();

@@ -205,6 +205,9 @@ impl Remote {
     /// Hands over a chain of fibers that were woken, or of jobs pinned to this worker; `high_count` of them are
     /// of priority High.
     pub(crate) fn deliver(&self, first: &Node, last: &Node, high_count: u64) {
+        if let Some(relay) = super::background::relay_to(self) {
+            return relay.send(first, last);
+        }
         if high_count > 0 {
             // Before the push: afterwards the system may be gone.
             // SAFETY: what is delivered keeps the worker's thread, and so the system, until it is taken in.
@@ -255,6 +258,8 @@ pub(crate) struct Worker {
     index: Cell<usize>,
     /// Whether the system's fibers may be resumed by any of its workers.
     migrates: Cell<bool>,
+    /// Whether it is of that kind; see `background.rs`.
+    is_background: Cell<bool>,
     /// The next job is pinned, so its fiber must not migrate.
     pub(super) binds_next: Cell<bool>,
     /// Idle fibers in the pool.
@@ -336,6 +341,7 @@ impl Worker {
             system: Cell::new(ptr::null()),
             index: Cell::new(0),
             migrates: Cell::new(false),
+            is_background: Cell::new(false),
             binds_next: Cell::new(false),
             pool_count: Cell::new(0),
             trim: Trim::default(),
@@ -369,17 +375,13 @@ impl Worker {
         }
     }
 
-    /// Makes this worker number `index` of the system behind `core`, and gives it a first fiber.
+    /// Makes this worker number `index` of the system behind `core`. It has no fiber yet.
     ///
     /// # Safety
     ///
     /// 1. The caller is the worker's only user until its thread has started.
     /// 2. `core` stays valid until the worker's thread has ended.
-    pub(crate) unsafe fn join_system(
-        &'static self,
-        core: *const SystemCore,
-        index: usize,
-    ) -> Result<(), crate::fiber::stack::StackError> {
+    pub(crate) unsafe fn join_system(&'static self, core: *const SystemCore, index: usize) {
         self.system.set(core);
         self.index.set(index);
         self.migrates.set(self.system().config.migrating_fibers);
@@ -393,7 +395,8 @@ impl Worker {
         self.guard.reset();
         self.leave.reset();
         self.high_waiting.set(0);
-        self.adopt_priority(Priority::Normal);
+        self.is_background.set(index >= self.system().workers());
+        self.adopt_priority(if self.is_background() { Priority::Background } else { Priority::Normal });
         self.exiting.set(false);
         self.turns_to_fair.set(FAIR_EVERY);
         self.fair_turns.set(0);
@@ -415,7 +418,6 @@ impl Worker {
             counter.store(0, Ordering::Relaxed);
         }
         tally.steals.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-        self.add_fiber()
     }
 
     /// Undoes `join_system` for a worker whose thread never started.
@@ -493,6 +495,12 @@ impl Worker {
         self.migrates.get()
     }
 
+    /// Whether this is a [Background](super::background) worker.
+    #[inline]
+    pub(crate) fn is_background(&self) -> bool {
+        self.is_background.get()
+    }
+
     /// The worker that the calling fiber runs on now. To be asked after anything that may have suspended, such as code
     /// of users: where fibers migrate it may be another one.
     #[inline]
@@ -547,9 +555,24 @@ impl Worker {
 
     /// Adds a job of any priority.
     pub(crate) fn push_at(&self, job: JobRef, priority: Priority) {
+        if (priority == Priority::Background) != self.is_background() {
+            return self.send_across(job, priority);
+        }
         // SAFETY: as in `push`.
         unsafe { self.remote.deque(priority).push(job.into_raw()) };
         self.tell_of_work(priority);
+    }
+
+    /// Gives something to workers of the other kind.
+    #[cold]
+    fn send_across(&self, job: JobRef, priority: Priority) {
+        match (job.as_fiber(), job.as_block()) {
+            (Some(fiber), _) => self.system().publish(fiber),
+            (None, Some(job)) => self.system().inject(job, priority),
+            (None, None) => {
+                unreachable!("bare jobs, and halves of joins, stay with the kind that has made them")
+            }
+        }
     }
 
     /// Adds a job to the own deque; nobody is told.
@@ -629,7 +652,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(crate) fn tell_of_work(&self, priority: Priority) {
-        if let Some(sleeper) = self.system().sleep.work_was_added(priority) {
+        if let Some(sleeper) = self.system().claim_sleeper(priority) {
             self.unpark(sleeper);
         }
     }
@@ -774,6 +797,11 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn change_priority(&self, priority: Priority) {
+        // A Background worker keeps its own, whatever was raised since; and others cannot be at that.
+        let priority = if self.is_background() { return } else { priority.max(Priority::Low) };
+        if priority == self.priority.get() {
+            return;
+        }
         // A group is told of the priorities of its members when credit is taken.
         self.flush_credit();
         self.current_fiber().set_priority(priority);
@@ -825,7 +853,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn give_way(&'static self, site: &'static Location<'static>) -> bool {
-        if std::thread::panicking() {
+        if self.is_background() || std::thread::panicking() {
             return false;
         }
         // The main thread's visit is over: it leaves, and this job goes on in the next one, or elsewhere.
@@ -871,7 +899,7 @@ impl Worker {
 
     /// Makes a fiber and puts it into the pool.
     #[cold]
-    fn add_fiber(&'static self) -> Result<(), crate::fiber::stack::StackError> {
+    pub(crate) fn add_fiber(&'static self) -> Result<(), crate::fiber::stack::StackError> {
         if self.migrates.get() && self.take_shared_fibers() {
             return Ok(());
         }
@@ -1051,7 +1079,7 @@ impl Worker {
     pub(crate) fn take_left_count(&self) -> u64 {
         self.poll_inbox();
         // With one worker nobody would resume what is given away, and both counts are its own.
-        if self.migrates.get() && self.system().remotes.len() > 1 {
+        if self.migrates.get() && self.system().workers() > 1 {
             return self.give_fibers_away();
         }
         let tally = &self.remote.tally;
@@ -1200,8 +1228,13 @@ impl Worker {
         let own = Priority::DESCENDING
             .into_iter()
             .find_map(|priority| self.dig_at(priority, |entry| entry.as_fiber().is_some()));
-        let fiber = own.or_else(|| self.system().take_injected_fiber());
+        let fiber = own.or_else(|| self.system().take_injected_fiber(self.priorities()));
         fiber.and_then(JobRef::as_fiber)
+    }
+
+    /// Those whose jobs this worker takes, the most urgent first.
+    pub(super) fn priorities(&self) -> &'static [Priority] {
+        if self.is_background() { &[Priority::Background] } else { &Priority::SHARED }
     }
 
     /// Waits for a wake when no fiber is left that could take jobs.

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 pub(crate) mod affinity;
 #[cfg(not(loom))]
 pub(crate) mod guards;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod idle;
 
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`: a full barrier on every running thread of this process.
 const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;

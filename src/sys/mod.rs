@@ -14,6 +14,8 @@ pub(crate) use linux::{process_wide_barrier, register_process_wide_barrier};
 
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 pub(crate) use linux::affinity::{pin_this_thread, usable_cpus};
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+pub(crate) use linux::idle::become_idle_thread;
 
 /// Without `membarrier(2)` both sides of the asymmetric fence are full fences.
 #[cfg(not(target_os = "linux"))]
@@ -54,6 +56,11 @@ pub(crate) fn usable_cpus() -> std::io::Result<Vec<u32>> {
 #[cfg(all(not(loom), any(not(target_os = "linux"), shuttle)))]
 pub(crate) fn pin_this_thread(_cpu: u32) -> std::io::Result<()> {
     usable_cpus().map(drop)
+}
+
+#[cfg(all(not(loom), any(not(target_os = "linux"), shuttle)))]
+pub(crate) fn become_idle_thread() -> std::io::Result<()> {
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "ramie knows idle threads on Linux only"))
 }
 
 /// What keeps a stack that overflows from writing into its neighbour.

@@ -68,6 +68,11 @@ mod imp {
                 futex::wake_one(&self.state);
             }
         }
+
+        pub(crate) fn unpark_surely(&self) {
+            self.state.store(NOTIFIED, Ordering::Release);
+            futex::wake_one(&self.state);
+        }
     }
 }
 
@@ -121,6 +126,10 @@ mod imp {
             *lock(&self.notified) = true;
             self.wake.notify_one();
         }
+
+        pub(crate) fn unpark_surely(&self) {
+            self.unpark();
+        }
     }
 }
 
@@ -145,5 +154,11 @@ impl Parker {
     /// Leaves the token and wakes the sleeper, if there is one.
     pub(crate) fn unpark(&self) {
         self.0.unpark();
+    }
+
+    /// As [`unpark`](Self::unpark), and wakes the sleeper also if somebody else has left a token and seems about to do so: that thread
+    /// may have been stopped in between.
+    pub(crate) fn unpark_surely(&self) {
+        self.0.unpark_surely();
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Builder;
 use crate::counter::group::Group;
 use crate::error::NoUnwind;
 use crate::fiber::WaitKind;
-use crate::job::{self, NewJob, Owner};
+use crate::job::{self, Extras, NewJob, Owner};
 use crate::sched::current;
 use crate::sched::priority::Priority;
 use crate::sched::worker::Worker;
@@ -24,10 +24,12 @@ where
     let worker = current::worker();
     core.assert_accepts("broadcast", worker);
     let own = worker.filter(|worker| worker.belongs_to(core) && worker.in_fiber());
+    // A Background worker is none of those that are meant.
+    let in_place = own.filter(|own| !own.is_background());
     let guard = NoUnwind("broadcast");
     let group = Group::new();
-    let results = Results::new(core.remotes.len());
-    for index in 0..core.remotes.len() {
+    let results = Results::new(core.workers());
+    for index in 0..core.workers() {
         let (f, results) = (&f, &results);
         let call = move || {
             let value = f();
@@ -38,13 +40,13 @@ where
             group.note_abandoned();
             break;
         }
-        if own.is_some_and(|own| own.index() == index) {
+        if in_place.is_some_and(|own| own.index() == index) {
             // In place, below: this very call may keep the worker from anything else.
             continue;
         }
         group.add_member(worker);
         current::with_caches(|caches| {
-            let priority = own.map_or(Priority::Normal, Worker::priority);
+            let priority = own.map_or(Priority::Normal, Worker::priority).max(Priority::Low);
             let new = NewJob {
                 caches,
                 tag: job::header::job_tag(core.index, priority),
@@ -53,16 +55,16 @@ where
                 owner: Owner::Nobody,
             };
             // SAFETY: what the closure borrows lives until the group's wait below is over.
-            let job = unsafe { job::create(&new, call) };
+            let job = unsafe { job::create_with_extras(&new, Extras::pinned_to(index), false, call) };
             if let Some(own) = own {
                 own.count_submitted(1);
             }
             core.deliver(index, job);
         });
     }
-    if own.is_some() && !core.starts_jobs() {
+    if in_place.is_some() && !core.starts_jobs() {
         group.note_abandoned();
-    } else if let Some(own) = own {
+    } else if let Some(own) = in_place {
         let (fiber, index, site) = (own.current_fiber(), own.index(), SiteRef::unnamed(site));
         let before = fiber.enter_job(site);
         let _bound = current::bind_fiber();

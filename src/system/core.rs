@@ -29,11 +29,12 @@ use crate::job::{JobPtr, JobRef, header, state, storage};
 use crate::primitives::{
     AtomicU32, AtomicUsize, Mutex, Ordering, asymmetric_fences_available, fence, heavy_fence, lock,
 };
+use crate::sched::background::{self, Background};
 use crate::sched::injector::Injector;
 use crate::sched::priority::{self, Priority};
 use crate::sched::queue::Queue;
 use crate::sched::sleep::Sleep;
-use crate::sched::spillover::Spillover;
+use crate::sched::spillover::Tiers;
 use crate::sched::worker::{Remote, Worker};
 use crate::sched::{current, wake};
 use crate::sys;
@@ -68,10 +69,13 @@ pub(crate) struct SystemCore {
     /// Read when it is first needed.
     topology: OnceLock<Topology>,
     /// Where workers come in tiers.
-    pub(crate) spillover: Option<Spillover>,
+    pub(crate) tiers: Option<Tiers>,
     /// One for each priority.
     injectors: [Injector; priority::COUNT],
+    /// Who of the workers sleeps, but for those of Background jobs.
     pub(crate) sleep: Sleep,
+    /// The workers for Background jobs.
+    pub(crate) background: Option<Background>,
     pub(crate) config: Config,
     pub(crate) started_at: Instant,
     phase: AtomicU32,
@@ -129,23 +133,26 @@ impl WorkerPtr {
 
 impl SystemCore {
     pub(crate) fn new(index: u32, config: Config) -> Arc<Self> {
-        let count = config.workers;
+        let count = config.workers + config.background_placement.len();
         let mut config = config;
+        let sleep = Sleep::new(config.workers, sys::usable_cpu_count(), asymmetric_fences_available());
         let topology =
             config.topology.take().map(|topology| topology.with_placement(config.placement.clone()));
         let victims = match &topology {
             Some(topology) => VictimTable::new(topology, &config.placement),
-            None => VictimTable::unpinned(count),
+            None => VictimTable::unpinned(config.workers),
         };
+        let background = Background::new(topology.as_ref(), &config.background_placement, &config.placement);
         let workers: Box<[WorkerPtr]> = (0..count).map(|_| WorkerPtr(Worker::take())).collect();
         Arc::new_cyclic(|this| Self {
             index,
             remotes: workers.iter().map(|worker| worker.0.remote_static()).collect(),
             victims,
-            spillover: Spillover::new(&config.tier_sizes),
+            tiers: Tiers::new(&config.tier_sizes),
             topology: topology.map_or_else(OnceLock::new, OnceLock::from),
             injectors: std::array::from_fn(|_| Injector::new()),
-            sleep: Sleep::new(count, sys::usable_cpu_count(), asymmetric_fences_available()),
+            sleep,
+            background,
             started_at: Instant::now(),
             phase: AtomicU32::new(Phase::Running as u32),
             workers,
@@ -168,6 +175,27 @@ impl SystemCore {
             this: this.clone(),
             config,
         })
+    }
+
+    /// How many workers there are, those for Background jobs not counted. They have the first indices.
+    #[inline]
+    pub(crate) fn workers(&self) -> usize {
+        self.config.workers
+    }
+
+    /// What a job of this priority is here: without Background workers there are no Background jobs.
+    #[inline]
+    pub(crate) fn served(&self, priority: Priority) -> Priority {
+        if self.background.is_none() { priority.max(Priority::Low) } else { priority }
+    }
+
+    /// The index of the worker to unpark for work of this priority that was made visible, if need be.
+    #[must_use = "the worker must be unparked"]
+    pub(crate) fn claim_sleeper(&self, priority: Priority) -> Option<usize> {
+        match (&self.background, priority) {
+            (Some(background), Priority::Background) => background.claim_sleeper(),
+            _ => self.sleep.work_was_added(priority),
+        }
     }
 
     pub(crate) fn worker(&self, index: usize) -> WorkerPtr {
@@ -246,9 +274,12 @@ impl SystemCore {
 
     /// Makes a job that was counted known to the workers.
     pub(crate) fn inject(&self, job: JobPtr, priority: Priority) {
+        if let Some(relay) = background::relay_here() {
+            return relay.send(&job.header().node, &job.header().node);
+        }
         let seen = job.header().state.snapshot();
         self.injector(priority).inject(job.node_ptr());
-        if let Some(sleeper) = self.sleep.work_was_added(priority) {
+        if let Some(sleeper) = self.claim_sleeper(priority) {
             self.remotes[sleeper].parker.unpark();
         }
         // LIVENESS: as in `hold`: a shutdown may have looked at all blocks before this one was there.
@@ -274,8 +305,8 @@ impl SystemCore {
     }
 
     /// Takes the oldest fiber that was injected, before jobs that were injected earlier.
-    pub(crate) fn take_injected_fiber(&self) -> Option<JobRef> {
-        Priority::DESCENDING.into_iter().find_map(|priority| {
+    pub(crate) fn take_injected_fiber(&self, priorities: &[Priority]) -> Option<JobRef> {
+        priorities.iter().find_map(|&priority| {
             let injector = self.injector(priority);
             if injector.is_empty() {
                 return None;
@@ -294,7 +325,7 @@ impl SystemCore {
                 }
             }
             // LIVENESS: who searched meanwhile has not seen what is back now, and may sleep.
-            if let Some(sleeper) = self.sleep.work_was_added(priority) {
+            if let Some(sleeper) = self.claim_sleeper(priority) {
                 self.remotes[sleeper].parker.unpark();
             }
             found
@@ -312,9 +343,12 @@ impl SystemCore {
     }
 
     fn inject_fiber(&self, fiber: &'static Fiber) {
+        if let Some(relay) = background::relay_here() {
+            return relay.send(fiber.node(), fiber.node());
+        }
         let priority = fiber.priority();
         self.injector(priority).inject(fiber.node_ptr());
-        if let Some(sleeper) = self.sleep.work_was_added(priority) {
+        if let Some(sleeper) = self.claim_sleeper(priority) {
             self.remotes[sleeper].parker.unpark();
         }
     }
@@ -322,6 +356,9 @@ impl SystemCore {
     /// Hands a pinned job to its worker.
     pub(crate) fn deliver(&self, worker: usize, job: JobPtr) {
         let header = job.header();
+        if let Some(relay) = background::relay_here() {
+            return relay.send(&header.node, &header.node);
+        }
         let seen = header.state.snapshot();
         let spawned = header.spawned_priority();
         self.remotes[worker].deliver(&header.node, &header.node, u64::from(spawned == Priority::High));
@@ -434,11 +471,14 @@ impl SystemCore {
     }
 
     pub(crate) fn unpark_all(&self) {
+        if let Some(relay) = background::relay_here() {
+            return relay.unpark_all();
+        }
         for remote in &self.remotes {
             remote.parker.unpark();
         }
-        if let Some(spillover) = &self.spillover {
-            spillover.unpark();
+        if let Some(tiers) = &self.tiers {
+            tiers.unpark();
         }
     }
 
@@ -454,14 +494,15 @@ impl SystemCore {
         })
     }
 
-    /// The same for all together; an absent main thread has nothing to do.
+    /// The same for all together that take no Background jobs; an absent main thread has nothing to do.
     pub(crate) fn busy(&self) -> Duration {
-        self.busy_times().skip(usize::from(self.main_is_absent())).sum()
+        self.busy_times().take(self.workers()).skip(usize::from(self.main_is_absent())).sum()
     }
 
-    /// Whether there is something that any worker could take.
+    /// Whether there is something that any of them could take.
     pub(crate) fn has_queued_work(&self) -> bool {
-        !self.nothing_injected() || self.remotes.iter().any(|remote| remote.queued_count() > 0)
+        Priority::SHARED.iter().any(|&priority| !self.injector(priority).is_empty())
+            || self.remotes[..self.workers()].iter().any(|remote| remote.queued_count() > 0)
     }
 
     /// Drops everything that has not been started, and tells the handles of what has.

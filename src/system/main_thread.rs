@@ -129,7 +129,7 @@ pub(crate) struct Visit {
 pub(crate) fn enter() -> Option<Visit> {
     let core = SEAT.try_with(|seat| seat.borrow().as_ref().and_then(|seat| seat.0.upgrade())).ok()??;
     let main = core.main.as_ref()?;
-    if std::thread::panicking() && core.remotes.len() > 1 {
+    if std::thread::panicking() && core.workers() > 1 {
         return None;
     }
     main.take(PRESENT).then(|| Visit { core: ManuallyDrop::new(core), exited: false })
@@ -252,7 +252,7 @@ impl SystemCore {
         }
         self.abandon_closed();
         self.count_finished_outside_n(left);
-        if self.remotes.len() == 1 {
+        if self.workers() == 1 {
             // There is nobody left who could run anything.
             self.abandon();
             self.drop_what_worker_0_had();

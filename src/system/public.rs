@@ -11,9 +11,11 @@ use crate::interop::timer;
 use crate::job::{self, JobBuilder, JobHandle, JobSpec};
 use crate::memory::slots;
 use crate::parallel::{IntoPar, Par, ParChunks, ParChunksMut};
+use crate::sched::background;
 use crate::sched::current;
 use crate::sched::spillover;
 use crate::sched::wait;
+use crate::sched::worker::Worker;
 use crate::scope::{Scope, scope_in};
 use crate::sys;
 #[cfg(all(unix, not(shuttle)))]
@@ -127,16 +129,15 @@ impl JobSystem {
     }
 
     pub(crate) fn build(config: Config) -> Result<Self, BuildError> {
-        let count = config.workers;
+        let count = config.workers + config.background_placement.len();
         if config.main_thread && main_thread::thread_is_taken() {
             return Err(BuildError::MainThreadTaken);
         }
         // The names first: the callback may panic, and there must be nothing to clean up then.
-        let names: Vec<String> =
-            (0..count).map(|index| (config.thread_name)(index).replace('\0', "")).collect();
-        if config.placement.iter().any(Option::is_some) {
-            // The clock's thread would inherit the one CPU of whichever worker needs it first. If there is no thread for
-            // it now, that worker says so.
+        let names: Vec<String> = (0..count).map(|index| config.name_of(index)).collect();
+        if config.has_special_threads() {
+            // The clock's thread would inherit the one CPU, and the kind, of whichever worker needs it first. If there is no
+            // thread for it now, that worker says so.
             let _ = timer::try_start();
         }
         #[cfg(all(unix, not(shuttle)))]
@@ -147,13 +148,16 @@ impl JobSystem {
                 std::mem::forget(AlternateStack::for_this_thread());
             }
         }
-        let (refusals, refused) = config.refuses_unpinned().then(mpsc::channel).unzip();
+        let (refusals, refused) = config.has_special_threads().then(mpsc::channel).unzip();
         let core = SystemCore::new(registry::next_index(), config);
         for index in 0..count {
+            let worker = core.worker(index).get();
             // SAFETY: 1. The workers were just taken, and their threads are started below. 2. Each thread holds
             // the core until it ends.
-            let joined = unsafe { core.worker(index).get().join_system(Arc::as_ptr(&core), index) };
-            if let Err(error) = joined {
+            unsafe { worker.join_system(Arc::as_ptr(&core), index) };
+            // A thread that is pinned makes its first fiber by itself, so that the memory is near.
+            let made = if core.config.cpu_of(index).is_none() { worker.add_fiber() } else { Ok(()) };
+            if let Err(error) = made {
                 (0..index).for_each(|index| core.worker(index).get().leave_unstarted());
                 return Err(BuildError::Stack { bytes: core.config.stack_bytes, source: error.0 });
             }
@@ -171,10 +175,13 @@ impl JobSystem {
                 }
             }
         }
-        if core.spillover.is_some() {
+        let helpers: [(&str, bool, fn(&SystemCore)); 2] = [
+            ("ramie-tiers", core.tiers.is_some(), spillover::control),
+            ("ramie-relay", core.background.is_some(), background::relay),
+        ];
+        for (name, _, run) in helpers.into_iter().filter(|(_, wanted, _)| *wanted) {
             let theirs = Arc::clone(&core);
-            let controller = std::thread::Builder::new().name("ramie-tiers".into());
-            match controller.spawn(move || spillover::control(&theirs)) {
+            match spawn_thread(name.to_owned(), move || run(&theirs)) {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
                     end_unused(&core, main.into_iter(), threads);
@@ -183,7 +190,7 @@ impl JobSystem {
             }
         }
         drop(refusals);
-        // Each thread gives its sender back once it is pinned; so this is the first refusal, or all are pinned.
+        // Each thread gives its sender back once it is what it should be; so this is the first refusal, or all are.
         if let Some(error) = refused.and_then(|refused| refused.recv().ok()) {
             end_unused(&core, main.into_iter(), threads);
             return Err(error);
@@ -524,6 +531,7 @@ impl std::panic::RefUnwindSafe for JobSystem {}
 fn end_unused(core: &SystemCore, threadless: impl Iterator<Item = usize>, threads: Vec<Thread>) {
     for index in threadless {
         core.worker(index).get().leave_unstarted();
+        core.background_worker_left(index);
         core.present.signal();
     }
     core.stop_when_idle(Phase::Draining);
@@ -543,36 +551,52 @@ fn start_thread(
         let core = theirs;
         #[cfg(all(unix, not(shuttle)))]
         let _alternate_stack = AlternateStack::for_this_thread();
-        pin(&core.config, index, refusals);
         let worker = core.worker(index).get();
-        let is_worker = current::enter(worker);
-        core.config.call(core.config.on_worker_start.as_ref(), index, core.index);
-        let guard = NoUnwind("a worker's loop");
-        worker.root();
-        guard.passed();
-        core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
-        drop(is_worker);
+        let prepared = prepare_thread(&core, worker);
+        let is_prepared = prepared.is_ok();
+        if let (Err(error), Some(refusals)) = (prepared, &refusals) {
+            // The builder listens until all senders are gone, unless it has heard of another refusal.
+            let _ = refusals.send(error);
+        }
+        drop(refusals);
+        if is_prepared {
+            let _is_worker = current::enter(worker);
+            core.config.call(core.config.on_worker_start.as_ref(), index, core.index);
+            let guard = NoUnwind("a worker's loop");
+            worker.root();
+            guard.passed();
+            core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
+        }
+        core.background_worker_left(index);
         let present = core.present.clone();
         // The core must be gone before the last worker is, for those who count systems.
         drop(core);
         present.signal();
     };
-    #[cfg(not(shuttle))]
-    {
-        std::thread::Builder::new().name(name).spawn(main)
-    }
-    #[cfg(shuttle)]
-    {
-        drop(name);
-        Ok(shuttle::thread::spawn(main))
-    }
+    spawn_thread(name, main)
 }
 
-/// Binds the calling thread to the CPU of this worker, if it has one.
-fn pin(config: &Config, worker: usize, refusals: Option<Sender<BuildError>>) {
-    let Some(cpu) = config.placement[worker] else { return };
-    if let (Err(source), Some(refusals)) = (sys::pin_this_thread(cpu.0), refusals) {
-        // The builder listens until all senders are gone, unless it has heard of another refusal.
-        let _ = refusals.send(BuildError::Pinning { worker, cpu, source });
+#[cfg(not(shuttle))]
+fn spawn_thread(name: String, main: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
+    std::thread::Builder::new().name(name).spawn(main)
+}
+
+#[cfg(shuttle)]
+fn spawn_thread(_name: String, main: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
+    Ok(shuttle::thread::spawn(main))
+}
+
+/// Makes the calling thread what this worker's should be, before anything runs on it.
+fn prepare_thread(core: &SystemCore, worker: &'static Worker) -> Result<(), BuildError> {
+    let (config, index) = (&core.config, worker.index());
+    if index >= config.workers {
+        sys::become_idle_thread().map_err(|source| BuildError::Thread { worker: index, source })?;
     }
+    let Some(cpu) = config.cpu_of(index) else { return Ok(()) };
+    match sys::pin_this_thread(cpu.0) {
+        Ok(()) => worker.caches().move_to_node(core.topology().node_of(cpu).unwrap_or(0)),
+        Err(_) if config.pinning_best_effort => {}
+        Err(source) => return Err(BuildError::Pinning { worker: index, cpu, source }),
+    }
+    worker.add_fiber().map_err(|error| BuildError::Stack { bytes: config.stack_bytes, source: error.0 })
 }

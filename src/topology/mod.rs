@@ -14,7 +14,7 @@ pub use cpus::CpuId;
 pub(crate) use cpus::ranges;
 pub use model::{CacheDomain, Core, CoreClass, Cpu, Distance, Node, Package, Topology, TopologySource};
 pub use pinning::Pinning;
-pub(crate) use pinning::{Plan, Reservation, plan};
+pub(crate) use pinning::{Plan, Reservation, background_placement, plan};
 pub(crate) use read::default_workers;
 pub use victims::Victims;
 pub(crate) use victims::{STEAL_KINDS, StealKind, VictimTable};

@@ -239,10 +239,14 @@ impl Topology {
         }
     }
 
+    /// The index of the node of a CPU; `None` if that is not online.
+    pub(crate) fn node_of(&self, cpu: CpuId) -> Option<usize> {
+        self.cpu(cpu).map(|cpu| self.cores[cpu.core].node)
+    }
+
     /// The firmware's distance between the nodes of two CPUs; 0 if one of them is not online.
     pub(crate) fn node_distance(&self, a: CpuId, b: CpuId) -> u32 {
-        let node = |id| self.cpu(id).map(|cpu| self.cores[cpu.core].node);
-        match (node(a), node(b)) {
+        match (self.node_of(a), self.node_of(b)) {
             (Some(a), Some(b)) => self.nodes[a].distances.get(b).copied().unwrap_or(0),
             _ => 0,
         }

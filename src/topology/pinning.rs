@@ -159,6 +159,22 @@ impl Drop for Reservation {
     }
 }
 
+/// The CPUs of so many Background workers: each shares one with a worker, the last ones first, because the first ones are awake most; then
+/// come CPUs without a worker.
+pub(crate) fn background_placement(
+    placement: &[Option<CpuId>],
+    usable: &[CpuId],
+    count: usize,
+) -> Vec<Option<CpuId>> {
+    let mut order: Vec<CpuId> = Vec::new();
+    for cpu in placement.iter().rev().copied().flatten().chain(usable.iter().copied()) {
+        if !order.contains(&cpu) {
+            order.push(cpu);
+        }
+    }
+    (0..count).map(|index| order.get(index % order.len().max(1)).copied()).collect()
+}
+
 /// Decides how many workers a system has, if that is not `requested`, and where they are. `first_is_free` says that worker 0 is never
 /// pinned.
 pub(crate) fn plan(

@@ -116,6 +116,3 @@ pub(crate) fn tiers(topology: &Topology, free: &[CpuId]) -> [Vec<CpuId>; TIERS] 
     let siblings = cores_first(&cores).split_off(cores.len());
     [near.to_vec(), others.to_vec(), siblings]
 }
-
-#[cfg(test)]
-mod tests;

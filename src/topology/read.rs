@@ -440,6 +440,3 @@ fn classes_of(cores: &[Core], capacities: &[u32]) -> Vec<CoreClass> {
     let groups = grouped(cores, capacities.len(), |core| core.class);
     capacities.iter().zip(groups).map(|(capacity, cpus)| CoreClass { capacity: *capacity, cpus }).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -179,11 +179,15 @@ impl FiberDump {
         let outstanding = core.submitted().saturating_sub(core.finished());
         let queued: usize = core.remotes.iter().map(|remote| remote.queued_count()).sum();
         let seed = core.config.deterministic.map_or(String::new(), |seed| format!(", deterministic({seed})"));
+        let background = core.background.as_ref().map_or(String::new(), |background| {
+            let count = core.remotes.len() - core.workers();
+            format!(", {count} for Background jobs of which {} sleep", background.sleeping_count())
+        });
         self.systems.push(format!(
-            "system {}: {:?}, {} workers of which {} sleep, {outstanding} jobs not ended, {queued} in deques, injector {}{seed}",
+            "system {}: {:?}, {} workers of which {} sleep{background}, {outstanding} jobs not ended, {queued} in deques, injector {}{seed}",
             core.index,
             core.phase(),
-            core.remotes.len(),
+            core.workers(),
             core.sleep.sleeping_count(),
             if core.nothing_injected() { "empty" } else { "not empty" },
         ));

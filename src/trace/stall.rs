@@ -61,7 +61,7 @@ pub(crate) fn report(core: &SystemCore, kind: StallKind, blocked_for: Duration) 
 
 /// Whether every worker sleeps, nothing is queued, and no clock will wake anybody.
 pub(crate) fn nothing_can_move(core: &SystemCore) -> bool {
-    core.sleep.sleeping_count() + usize::from(core.main_is_absent()) == core.remotes.len()
+    core.all_sleep()
         && core.nothing_injected()
         && core.remotes.iter().all(|remote| remote.queued_count() == 0 && remote.inbox.is_empty())
         && crate::interop::timer::pending_count() == 0

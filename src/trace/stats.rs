@@ -1,8 +1,9 @@
 //! What a system has counted.
 
+use crate::sched::background;
 use crate::sys::StackGuards;
 use crate::system::core::SystemCore;
-use crate::topology::StealKind;
+use crate::topology::{CpuId, StealKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -41,8 +42,10 @@ pub struct Stats {
     /// Bytes of all that the process keeps in the same way: blocks for jobs, counters, waiters, descriptors of fibers
     /// (without their stacks).
     pub pooled_bytes: u64,
-    /// For each worker, how much of `elapsed` it had something to do.
+    /// For each worker, how much of `elapsed` it had something to do. Those for Background jobs are in `background`.
     pub busy: Vec<Duration>,
+    /// The workers for [Background](crate::Priority::Background) jobs.
+    pub background: BackgroundStats,
     /// The stacks of the process, for each size: those of this system's fibers and of its jobs with a large stack, and of
     /// other systems. Looking how deep they were used costs some nanoseconds for each page of their address space, so a program
     /// with a million fibers does not ask for its statistics in every frame.
@@ -51,6 +54,61 @@ pub struct Stats {
     pub stack_guards: StackGuards,
     /// Whether pushing a job is ordered by `membarrier(2)` on the sleeper's side rather than by a fence.
     pub asymmetric_fences: bool,
+}
+
+/// What is known of the workers that [`Builder::background_threads`](crate::Builder::background_threads) asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackgroundStats {
+    /// How many there are.
+    pub threads: usize,
+    /// Why there are none, if some were asked for; Background jobs are [Low](crate::Priority::Low) ones then.
+    pub fallback: Option<BackgroundFallback>,
+    /// The CPU of each, if it is pinned.
+    pub cpus: Vec<Option<CpuId>>,
+    /// Jobs that they have ended; part of [`Stats::jobs`].
+    pub jobs: u64,
+    /// For each, how much of the time it had something to do, whether its CPU had time for it or not.
+    pub busy: Vec<Duration>,
+}
+
+/// Why a system has no workers for Background jobs although they were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackgroundFallback {
+    /// ramie knows no threads that run only on idle CPUs on this operating system.
+    Unsupported,
+    /// The operating system refused to make a thread one of them, or refused the thread.
+    Refused(std::io::ErrorKind),
+    /// The process has a quota of CPU time, which they would use up for the others.
+    Quota,
+    /// The system is [deterministic](crate::Builder::deterministic).
+    Deterministic,
+}
+
+impl std::fmt::Display for BackgroundFallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unsupported => f.write_str("this operating system has no threads for Background jobs"),
+            Self::Refused(kind) => {
+                write!(f, "the operating system refused a thread for Background jobs: {kind}")
+            }
+            Self::Quota => f.write_str("threads for Background jobs would use up the quota of CPU time"),
+            Self::Deterministic => f.write_str("a deterministic system has one thread"),
+        }
+    }
+}
+
+impl BackgroundStats {
+    fn of(core: &SystemCore, all_busy: &[Duration]) -> Self {
+        Self {
+            threads: core.remotes.len() - core.workers(),
+            fallback: core.config.background_fallback,
+            cpus: core.config.background_placement.clone(),
+            jobs: background::jobs_ended(core),
+            busy: all_busy[core.workers()..].to_vec(),
+        }
+    }
 }
 
 /// How far jobs were stolen; see [`Distance`](crate::Distance).
@@ -135,6 +193,7 @@ impl Stats {
             core.remotes.iter().map(|remote| remote.tally.steals[kind as usize].load(Ordering::Relaxed)).sum()
         };
         let (fibers, fibers_max) = core.fiber_counts();
+        let busy: Vec<Duration> = core.busy_times().collect();
         Self {
             elapsed,
             jobs: core.finished(),
@@ -155,7 +214,8 @@ impl Stats {
             fibers_max: fibers_max as u64,
             job_blocks: crate::job::storage::made_count(),
             pooled_bytes: crate::memory::slots::made(|_| true).bytes,
-            busy: core.busy_times().collect(),
+            background: BackgroundStats::of(core, &busy),
+            busy: busy[..core.workers()].to_vec(),
             stacks: StackStats::of_all(),
             stack_guards: StackStats::guards(),
             asymmetric_fences: crate::primitives::asymmetric_fences_available(),

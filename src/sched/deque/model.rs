@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the owner's operations")]
 
-use super::{Deque, Place, Stale, Steal};
+use super::{Deque, Leaves, Place, Stale, Steal};
 use crate::primitives::explore;
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -83,7 +83,7 @@ impl Model {
     /// Steals up to three items at once.
     fn steal_some(&self) -> usize {
         let mut items = [ptr::null_mut(); 3];
-        let Steal::Item(count) = self.deque.steal_some(&mut items, |_| true) else { return 0 };
+        let Steal::Item(count) = self.deque.steal_some(&mut items, |_| Leaves::Together) else { return 0 };
         for item in &items[..count] {
             self.taken(*item);
         }

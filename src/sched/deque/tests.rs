@@ -2,7 +2,7 @@
 #![cfg(not(any(loom, shuttle)))]
 #![expect(unsafe_code, reason = "the owner's operations")]
 
-use super::{CLAIM_MAX, Deque, FIRST_CAPACITY, Stale, Steal};
+use super::{CLAIM_MAX, Deque, FIRST_CAPACITY, Leaves, Stale, Steal};
 use crate::primitives::Ordering;
 use std::ptr;
 
@@ -52,7 +52,9 @@ fn the_owner_takes_the_newest_and_a_thief_the_oldest() {
 /// Steals as many as it gets.
 fn steal_some(deque: &Deque, room: usize, may_leave_together: impl Fn(usize) -> bool) -> Vec<usize> {
     let mut items = vec![ptr::null_mut(); room];
-    match deque.steal_some(&mut items, |item| may_leave_together(item.addr())) {
+    match deque.steal_some(&mut items, |item| {
+        if may_leave_together(item.addr()) { Leaves::Together } else { Leaves::Alone }
+    }) {
         Steal::Item(count) => items[..count].iter().map(|item| item.addr()).collect(),
         Steal::Empty => vec![],
         Steal::Retry => unreachable!("nobody else steals"),
@@ -102,7 +104,7 @@ fn the_owner_takes_claimed_items_back() {
     assert_eq!(deque.word(Ordering::Relaxed).claim(), 2);
     // The thief comes too late.
     let mut items = [ptr::null_mut(); 3];
-    assert_eq!(deque.take(claimed, &mut items, |_| true), Steal::Retry);
+    assert_eq!(deque.take(claimed, &mut items, |_| Leaves::Together), Steal::Retry);
     // Another one goes on with what is left of the claim.
     assert_eq!(steal_some(&deque, 3, |_| true), [1, 2]);
     assert_eq!(pop(&deque), None);
