@@ -512,7 +512,7 @@ impl Builder {
         JobSystem::build_global(self.into_config()?)
     }
 
-    fn into_config(self) -> Result<Config, BuildError> {
+    pub(crate) fn into_config(self) -> Result<Config, BuildError> {
         let default = if self.deterministic.is_some() { Some(1) } else { None };
         if let (Some(workers @ 2..), Some(_)) = (self.workers, self.deterministic) {
             return Err(BuildError::DeterministicWorkers { workers });

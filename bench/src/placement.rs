@@ -48,3 +48,19 @@ pub(crate) fn be_nice() {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn be_nice() {}
+
+/// Makes the calling thread one of `SCHED_IDLE`: the kernel runs it while its CPU would be idle otherwise.
+///
+/// # Panics
+/// If the kernel refuses, since what is then measured is something else.
+#[cfg(target_os = "linux")]
+pub(crate) fn be_idle() {
+    let parameter: libc::c_int = 0;
+    // SAFETY: the kernel reads one integer, which lives until after the call; 0 is the calling thread.
+    let status =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_IDLE, &raw const parameter) };
+    assert_eq!(status, 0, "the thread cannot be made an idle one");
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn be_idle() {}

@@ -128,6 +128,7 @@ fn make() -> &'static Magazine {
 }
 
 /// See the [module](self).
+#[repr(align(128))]
 pub(super) struct Stack(AtomicU64);
 
 impl Stack {

@@ -37,7 +37,6 @@ use super::node::{ID_BITS, Node};
 use super::prefetch::prefetch_for_write;
 // Slots are not part of what the model checkers explore: their atomics always come from std, so that
 // slots may be used outside of a model's execution.
-use crossbeam_utils::CachePadded;
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr;
@@ -159,9 +158,9 @@ static NODE_COUNT: AtomicUsize = AtomicUsize::new(1);
 #[repr(align(128))]
 pub(crate) struct Depot {
     /// Magazines with free slots of the type in them, by node.
-    magazines: [CachePadded<Stack>; NODES_MAX],
+    magazines: [Stack; NODES_MAX],
     /// The chunk that grows. Replaced, when it is full, by whoever needs a batch.
-    growing: CachePadded<AtomicPtr<Chunk>>,
+    growing: AtomicPtr<Chunk>,
     /// Chunks that were made at the same time as another one; taken as a whole.
     spare: AtomicPtr<Chunk>,
 }
@@ -169,8 +168,8 @@ pub(crate) struct Depot {
 impl Depot {
     pub(crate) const fn new() -> Self {
         Self {
-            magazines: [const { CachePadded::new(Stack::new()) }; NODES_MAX],
-            growing: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
+            magazines: [const { Stack::new() }; NODES_MAX],
+            growing: AtomicPtr::new(ptr::null_mut()),
             spare: AtomicPtr::new(ptr::null_mut()),
         }
     }

@@ -35,7 +35,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a worker searches at most while Background work waits for its CPU.
-pub(super) const SPIN_BESIDE: Duration = Duration::from_micros(50);
+pub(super) const SPIN_BESIDE: Duration = Duration::from_micros(15);
 
 const BACKGROUND: Priority = Priority::Background;
 

@@ -57,7 +57,7 @@ pub(crate) enum Steal<T = *mut ()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaves {
     /// Not at all.
-    #[cfg_attr(loom, expect(dead_code, reason = "only thieves of `steal_if` say so"))]
+    #[cfg_attr(loom, allow(dead_code, reason = "only thieves of `steal_if` say so"))]
     Not,
     Alone,
     /// With others that do.

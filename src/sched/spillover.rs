@@ -86,11 +86,16 @@ mod control {
     }
 
     impl Tiers {
-        /// `None` if there is only one tier.
-        pub(crate) fn new(sizes: &[usize]) -> Option<Self> {
-            let mut used = sizes.iter().filter(|size| **size > 0);
-            let (first, _second) = (*used.next()?, used.next()?);
-            Some(Self { spillover: Spillover::new(first), parker: Parker::new(), sizes: sizes.into() })
+        /// `None` if there is only one tier. `first_may_leave` says that worker 0 is not always there, so that it is no tier by itself.
+        pub(crate) fn new(sizes: &[usize], first_may_leave: bool) -> Option<Self> {
+            let mut sizes: Vec<usize> = sizes.iter().copied().filter(|size| *size > 0).collect();
+            if first_may_leave && sizes.len() > 1 && sizes[0] == 1 {
+                // LIVENESS: somebody of the first tier must be there for what others submit.
+                let second = sizes.remove(1);
+                sizes[0] += second;
+            }
+            let spillover = Spillover::new(*sizes.first()?);
+            (sizes.len() > 1).then(|| Self { spillover, parker: Parker::new(), sizes: sizes.into() })
         }
 
         /// Workers below this are awake.
@@ -122,9 +127,11 @@ mod control {
         let first = controller.awake_workers();
         while core.phase() != Phase::Stopping {
             if controller.observe(load()) {
-                let before = tiers.spillover.awake.swap(controller.awake_workers(), Ordering::SeqCst);
-                // Those whose tier sleeps notice it when they have nothing to do.
-                for remote in core.remotes.get(before..controller.awake_workers()).unwrap_or_default() {
+                let now = controller.awake_workers();
+                let before = tiers.spillover.awake.swap(now, Ordering::SeqCst);
+                // Those whose tier wakes; or those whose tier sleeps now: they may be asleep as one that pushers choose, and go to sleep
+                // anew.
+                for remote in &core.remotes[before.min(now)..before.max(now)] {
                     remote.parker.unpark();
                 }
             }
@@ -143,3 +150,5 @@ mod control {
 
 #[cfg(all(test, loom))]
 mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -148,7 +148,7 @@ impl SystemCore {
             index,
             remotes: workers.iter().map(|worker| worker.0.remote_static()).collect(),
             victims,
-            tiers: Tiers::new(&config.tier_sizes),
+            tiers: Tiers::new(&config.tier_sizes, config.main_thread),
             topology: topology.map_or_else(OnceLock::new, OnceLock::from),
             injectors: std::array::from_fn(|_| Injector::new()),
             sleep,

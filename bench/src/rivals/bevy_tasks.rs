@@ -23,7 +23,7 @@ use crate::{
     placement::pin_to_nth_cpu,
     workloads::{
         batches, chain, chain_sizes, flat_spawn, flat_spawn_sizes, frame,
-        frame_beside_low::{self, BARRIERS, JOBS},
+        frame_beside_low::{self, BARRIERS, JOBS, SPLIT_PIECE},
         idle, imbalanced, jobs_200ns,
         latency::{self, Piece, Probe},
         mandelbrot, npb, outside, par_for, par_for_sizes, sand,
@@ -394,6 +394,7 @@ fn frame_beside_low(params: &Params) -> Measured {
     let (compute, async_compute): (&'static TaskPool, &'static TaskPool) = (pinned_pool(), pinned_pool());
     frame_beside_low::measure(
         params,
+        SPLIT_PIECE,
         |job| {
             block_on(compute.spawn(async move {
                 for _ in 0..BARRIERS {

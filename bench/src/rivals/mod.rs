@@ -78,6 +78,7 @@ rivals! {
     rayon,
     rayon_2pools,
     rayon_nice,
+    rayon_idle,
     chili,
     #[cfg(feature = "forte")]
     forte,

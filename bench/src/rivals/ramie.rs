@@ -20,7 +20,8 @@ use crate::{
     workloads::{
         batches, chain, chain_sizes, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
         frame,
-        frame_beside_low::{self, BARRIERS, JOBS},
+        frame_beside_background::{self, WHOLE_PIECE},
+        frame_beside_low::{self, BARRIERS, FrameJob, JOBS, SPLIT_PIECE},
         idle, imbalanced, integrate, jobs_200ns,
         latency::{self, Piece, Probe, Urgency},
         mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs, never_waits, npb, nqueens, outside,
@@ -81,6 +82,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&latency::WORKLOAD, latency),
         (&frame::WORKLOAD, frame),
         (&frame_beside_low::WORKLOAD, frame_beside_low),
+        (&frame_beside_background::WORKLOAD, frame_beside_background),
         (&memory_fibers::WORKLOAD, memory_fibers),
         (&memory_frames::WORKLOAD, memory_frames),
         (&start_stop::WORKLOAD, start_stop),
@@ -650,19 +652,41 @@ fn frame_beside_low(params: &Params) -> Measured {
     let system = builder.build().expect("the system starts");
     frame_beside_low::measure(
         params,
-        |job| {
-            let frame = move || {
-                for _ in 0..BARRIERS {
-                    ramie::scope(|scope| (0..JOBS).for_each(|_| scope.detach(move || job.run())));
-                }
-            };
-            system.job().priority(Priority::High).spawn(frame).join().expect("no job panics");
-        },
+        SPLIT_PIECE,
+        |job| urgent_frame(&system, job),
         |background| {
             for _ in 0..LOOPS_PER_WORKER * params.workers {
                 let one = background.new_loop();
                 let make_way = || _ = ramie::yield_if_urgent();
                 system.job().priority(Priority::Low).detach(move || one.run(make_way));
+            }
+        },
+    )
+}
+
+fn urgent_frame(system: &JobSystem, job: FrameJob) {
+    let frame = move || {
+        for _ in 0..BARRIERS {
+            ramie::scope(|scope| (0..JOBS).for_each(|_| scope.detach(move || job.run())));
+        }
+    };
+    system.job().priority(Priority::High).spawn(frame).join().expect("no job panics");
+}
+
+/// Frames are High, the loops Background, on a thread for each worker.
+fn frame_beside_background(params: &Params) -> Measured {
+    let builder = JobSystem::builder().workers(params.workers).pinning(Pinning::Linear).pinning_best_effort();
+    let system = builder.background_threads(params.workers).build().expect("the system starts");
+    let background = system.stats().background;
+    assert_eq!(background.fallback, None, "then what is measured is something else");
+    frame_beside_low::measure(
+        params,
+        WHOLE_PIECE,
+        |job| urgent_frame(&system, job),
+        |background| {
+            for _ in 0..params.workers {
+                let one = background.new_loop();
+                system.job().priority(Priority::Background).detach(move || one.run(|| ()));
             }
         },
     )

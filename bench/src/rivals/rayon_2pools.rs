@@ -1,15 +1,18 @@
 //! rayon with a second pool: one pool for what is urgent, one for what is not. The kernel shares the processors
 //! out between their threads.
 
+use std::time::Duration;
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{Kind, Rival};
 use crate::{
     cell::Measured,
     params::Params,
-    placement::{be_nice, pin_to_nth_cpu},
+    placement::{be_idle, be_nice, pin_to_nth_cpu},
     workloads::{
-        frame_beside_low::{self, BARRIERS, JOBS},
+        frame_beside_background::{self, WHOLE_PIECE},
+        frame_beside_low::{self, BARRIERS, JOBS, SPLIT_PIECE},
         latency::{self, Piece, Probe},
     },
 };
@@ -20,14 +23,19 @@ pub(crate) static RIVAL: Rival = Rival {
     kind: Kind::Variant,
     package: None,
     workers_max: None,
-    cells: &[(&latency::WORKLOAD, latency), (&frame_beside_low::WORKLOAD, frame_beside_low)],
+    cells: &[
+        (&latency::WORKLOAD, latency),
+        (&frame_beside_low::WORKLOAD, frame_beside_low),
+        (&frame_beside_background::WORKLOAD, frame_beside_background),
+    ],
 };
 
-/// The niceness of the second pool's threads.
+/// How urgent the second pool's threads are to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SecondPool {
     Usual,
     Nice,
+    Idle,
 }
 
 fn latency(params: &Params) -> Measured {
@@ -50,24 +58,31 @@ fn latency(params: &Params) -> Measured {
 }
 
 fn frame_beside_low(params: &Params) -> Measured {
-    frames(params, SecondPool::Usual)
+    frames(params, SPLIT_PIECE, SecondPool::Usual)
+}
+
+fn frame_beside_background(params: &Params) -> Measured {
+    frames(params, WHOLE_PIECE, SecondPool::Usual)
 }
 
 /// Frames on one pool, background loops on the other; both have a thread pinned to each CPU.
-pub(super) fn frames(params: &Params, second_pool: SecondPool) -> Measured {
-    let pool = |is_nice: bool| {
+pub(super) fn frames(params: &Params, piece: Duration, second_pool: SecondPool) -> Measured {
+    let pool = |kind: SecondPool| {
         let on_start = move |index| {
             pin_to_nth_cpu(index);
-            if is_nice {
-                be_nice();
+            match kind {
+                SecondPool::Usual => {}
+                SecondPool::Nice => be_nice(),
+                SecondPool::Idle => be_idle(),
             }
         };
         let builder = ThreadPoolBuilder::new().num_threads(params.workers).start_handler(on_start);
         builder.build().expect("the pool starts")
     };
-    let (frames, other) = (pool(false), pool(second_pool == SecondPool::Nice));
+    let (frames, other) = (pool(SecondPool::Usual), pool(second_pool));
     frame_beside_low::measure(
         params,
+        piece,
         |job| {
             frames.install(|| {
                 for _ in 0..BARRIERS {

@@ -5,7 +5,14 @@ use super::{
     Kind, Rival,
     rayon_2pools::{SecondPool, frames},
 };
-use crate::{cell::Measured, params::Params, workloads::frame_beside_low};
+use crate::{
+    cell::Measured,
+    params::Params,
+    workloads::{
+        frame_beside_background::{self, WHOLE_PIECE},
+        frame_beside_low::{self, SPLIT_PIECE},
+    },
+};
 
 pub(crate) static RIVAL: Rival = Rival {
     name: "rayon_nice",
@@ -13,9 +20,16 @@ pub(crate) static RIVAL: Rival = Rival {
     kind: Kind::Variant,
     package: None,
     workers_max: None,
-    cells: &[(&frame_beside_low::WORKLOAD, frame_beside_low)],
+    cells: &[
+        (&frame_beside_low::WORKLOAD, frame_beside_low),
+        (&frame_beside_background::WORKLOAD, frame_beside_background),
+    ],
 };
 
 fn frame_beside_low(params: &Params) -> Measured {
-    frames(params, SecondPool::Nice)
+    frames(params, SPLIT_PIECE, SecondPool::Nice)
+}
+
+fn frame_beside_background(params: &Params) -> Measured {
+    frames(params, WHOLE_PIECE, SecondPool::Nice)
 }

@@ -23,7 +23,10 @@ pub(crate) static WORKLOAD: Workload = Workload {
     name: "frame_beside_low",
     about: "frames of 3 x 100 jobs of 5 us every 4 ms, alone and beside endless background work; pinned threads",
     workers: Workers::Most,
-    metrics: &[
+    metrics: METRICS,
+};
+
+pub(super) const METRICS: &[Metric] = &[
         Metric { name: "alone p50", unit: "ms", about: "a frame without background work" },
         Metric { name: "alone p90", unit: "ms", about: "a frame without background work" },
         Metric { name: "alone p99", unit: "ms", about: "a frame without background work" },
@@ -36,8 +39,7 @@ pub(crate) static WORKLOAD: Workload = Workload {
             unit: "%",
             about: "of the time that the frames' jobs left, what the background work got; more is better",
         },
-    ],
-};
+    ];
 
 /// Frames that count, alone and beside the background work.
 const FRAMES: usize = 480;
@@ -55,7 +57,8 @@ pub(crate) const BARRIERS: usize = 3;
 /// Jobs before each barrier.
 pub(crate) const JOBS: usize = 100;
 const JOB_WORK: Duration = Duration::from_micros(5);
-const PIECE_WORK: Duration = Duration::from_micros(250);
+/// A piece of work that makes way after each.
+pub(crate) const SPLIT_PIECE: Duration = Duration::from_micros(250);
 
 /// The body of a frame's jobs.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,8 @@ impl FrameJob {
 #[derive(Debug)]
 pub(crate) struct Background {
     busy: Busy,
+    /// What a piece is.
+    piece: Duration,
     /// Set once by the frames' thread.
     stop: AtomicBool,
     /// Pieces that are done. Counted up by the loops, read by the frames' thread.
@@ -104,7 +109,7 @@ impl Loop {
     pub(crate) fn run(self, mut make_way: impl FnMut()) {
         let Loop(background) = self;
         while !background.stop.load(Ordering::Relaxed) {
-            background.busy.work(PIECE_WORK);
+            background.busy.work(background.piece);
             background.pieces.fetch_add(1, Ordering::Relaxed);
             make_way();
         }
@@ -123,9 +128,10 @@ struct Block {
 }
 
 /// Measures `frame`, which runs a frame of [`BARRIERS`] times [`JOBS`] jobs and returns when it is done, alone
-/// and beside what `start` starts, which is a number of background loops that suits the system.
+/// and beside what `start` starts, which is a number of background loops, in pieces of this length, that suits the system.
 pub(crate) fn measure(
     params: &Params,
+    piece: Duration,
     frame: impl Fn(FrameJob),
     start: impl Fn(&'static Background),
 ) -> Measured {
@@ -138,6 +144,7 @@ pub(crate) fn measure(
         // The process ends with the cell. Until then loops may look at this whenever they like.
         let background: &'static Background = Box::leak(Box::new(Background {
             busy,
+            piece,
             stop: AtomicBool::new(false),
             pieces: AtomicU64::new(0),
             loops: AtomicUsize::new(0),
@@ -146,7 +153,7 @@ pub(crate) fn measure(
         beside.add(frames, || frame(job), || background.pieces.load(Ordering::Relaxed));
         stop(background);
     }
-    let share = beside.low_share(params.workers);
+    let share = beside.low_share(params.workers, piece);
     let p = |block: &mut Block, percent| percentile(&mut block.frames_ms, percent);
     let growth = p(&mut beside, 99.0) / p(&mut alone, 99.0);
     Measured::default()
@@ -189,11 +196,11 @@ impl Block {
     }
 
     /// The share of the workers' time, less that of the frames' jobs, that the pieces got, in per cent.
-    fn low_share(&self, workers: usize) -> f64 {
+    fn low_share(&self, workers: usize, piece: Duration) -> f64 {
         let cpus = available_parallelism().map_or(workers, |cpus| workers.min(cpus.get()));
         let frames = self.frames_ms.len() * BARRIERS * JOBS;
         let left = self.wall.as_secs_f64() * cpus as f64 - JOB_WORK.as_secs_f64() * frames as f64;
-        100.0 * PIECE_WORK.as_secs_f64() * self.pieces as f64 / left
+        100.0 * piece.as_secs_f64() * self.pieces as f64 / left
     }
 }
 

@@ -103,6 +103,7 @@ workloads! {
     latency,
     frame,
     frame_beside_low,
+    frame_beside_background,
     memory_fibers,
     start_stop,
     idle,

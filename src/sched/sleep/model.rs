@@ -378,3 +378,51 @@ fn low_work_wakes_a_worker_that_may_take_it() {
         assert_eq!(sleep.words.searching_count.load(Ordering::Relaxed), 0);
     });
 }
+
+/// 2 or 3 threads, preemption bound 3: what Background workers do, where nobody searches. Work is pushed, and somebody who leaves its
+/// CPU wakes the worker too.
+#[test]
+fn a_background_worker_does_not_sleep_while_there_is_work() {
+    explore(3, || {
+        struct Shared {
+            sleep: Sleep,
+            queue: Queue,
+            token: Notify,
+        }
+        let shared = Arc::new(Shared {
+            sleep: Sleep::new(1, 1, false),
+            queue: Queue(AtomicUsize::new(0)),
+            token: Notify::new(),
+        });
+        let theirs = Arc::clone(&shared);
+        let worker = thread::spawn(move || {
+            let Shared { sleep, queue, token } = &*theirs;
+            // `sleep_in_background`, until it has taken the one job.
+            while queue.take().is_none() {
+                sleep.announce(0, false, false);
+                if queue.is_empty() {
+                    token.wait();
+                }
+                sleep.wake_self(0, false);
+            }
+        });
+        let theirs = Arc::clone(&shared);
+        let mate = thread::spawn(move || {
+            // `hand_over_cpu`.
+            if theirs.sleep.sleeping_count() > 0
+                && !theirs.queue.is_empty()
+                && theirs.sleep.claim_any(Some(0)).is_some()
+            {
+                theirs.token.notify();
+            }
+        });
+        shared.queue.push(0);
+        if let Some(sleeper) = shared.sleep.claim_any(None) {
+            assert_eq!(sleeper, 0);
+            shared.token.notify();
+        }
+        worker.join().unwrap();
+        mate.join().unwrap();
+        assert_eq!(shared.sleep.sleeping_count(), 0, "it is counted as asleep");
+    });
+}

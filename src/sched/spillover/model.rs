@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// What `find_work::sleep_with_tier` and the controller do.
 #[test]
 fn model_a_tier_that_is_raised_wakes() {
-    explore(|| {
+    explore(3, || {
         let shared = Arc::new((Spillover::new(1), Notify::new()));
         let theirs = Arc::clone(&shared);
         let worker = thread::spawn(move || {
@@ -29,7 +29,7 @@ fn model_a_tier_that_is_raised_wakes() {
 
 /// A worker wakes, or finds work, just as the controller stops looking.
 fn controller_is_told(wakes_by_itself: bool) {
-    explore(move || {
+    explore(3, move || {
         let sleep = Sleep::new(1, 1, false);
         sleep.announce(0, false, false);
         let spillover = Spillover::new(1);
