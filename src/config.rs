@@ -53,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) priority_guard: bool,
     pub(crate) main_thread: bool,
     pub(crate) migrating_fibers: bool,
+    pub(crate) isolate_float_control: bool,
     pub(crate) deterministic: Option<u64>,
     pub(crate) stall_after: Duration,
     pub(crate) thread_name: Option<NameFunction>,
@@ -125,6 +126,7 @@ pub struct Builder {
     priority_guard: bool,
     main_thread: bool,
     migrating_fibers: bool,
+    isolate_float_control: bool,
     deterministic: Option<u64>,
     stall_after: Duration,
     background_threads: usize,
@@ -152,6 +154,7 @@ impl Builder {
             priority_guard: true,
             main_thread: false,
             migrating_fibers: false,
+            isolate_float_control: false,
             deterministic: None,
             stall_after: STALL_AFTER_DEFAULT,
             background_threads: 0,
@@ -273,6 +276,21 @@ impl Builder {
     #[expect(unsafe_code, reason = "an opt-in whose obligations nobody checks")]
     pub unsafe fn migrating_fibers(mut self) -> Self {
         self.migrating_fibers = true;
+        self
+    }
+
+    /// Whether the control state of floating-point arithmetic belongs to the job that sets it: rounding, flushing of denormals, which
+    /// exceptions trap (`MXCSR` on x86-64, `FPCR` on AArch64; elsewhere, and for the x87 unit, this does nothing). By default false.
+    ///
+    /// Without it that state is the worker's, as it is a thread's: what a job sets and leaves set while it waits, or when it ends, holds
+    /// for the jobs that run there next, and what they set holds for it when it goes on. Programs that want the same state
+    /// everywhere set it in [`on_worker_start`](Self::on_worker_start) and need nothing else. With it each job begins with what its worker's
+    /// thread had then, or the main thread at the begin of a visit, and keeps what it sets across its waits. That takes some nanoseconds for
+    /// each wait.
+    ///
+    /// The compiler assumes that the state is the default one; a program that sets another answers for that.
+    pub fn isolate_float_control(mut self, enabled: bool) -> Self {
+        self.isolate_float_control = enabled;
         self
     }
 
@@ -567,6 +585,7 @@ impl Builder {
             priority_guard: self.priority_guard,
             main_thread: self.main_thread,
             migrating_fibers: self.migrating_fibers,
+            isolate_float_control: self.isolate_float_control,
             deterministic: self.deterministic,
             stall_after: self.stall_after,
             thread_name: self.thread_name,

@@ -8,6 +8,8 @@
 #![cfg_attr(not(loom), expect(unsafe_code, reason = "shares a slot between its owner and wakers"))]
 
 pub(crate) mod claim;
+#[cfg(not(loom))]
+pub(crate) mod float;
 pub(crate) mod publish;
 #[cfg(not(loom))]
 pub(crate) mod stack;

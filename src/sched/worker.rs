@@ -29,6 +29,7 @@ use super::trim::Trim;
 use super::visit::Leave;
 use super::wait::{FiberLimit, WaitFor};
 use crate::counter::group::Group;
+use crate::fiber::float::FloatControl;
 use crate::fiber::stack::Stacks;
 use crate::fiber::switch::Switch;
 use crate::fiber::{Fiber, FiberState, WaitKind};
@@ -311,6 +312,12 @@ pub(crate) struct Worker {
     epoch: OnceCell<Epoch>,
     coarse_now_ns: Cell<u64>,
     clock_age: Cell<u32>,
+    /// What fibers begin with: the thread's own, as it was before the worker's first job, or at the begin of the main thread's visit.
+    float_control: Cell<FloatControl>,
+    /// Whether that state belongs to the fiber; see `fiber/float.rs`.
+    isolates_float: Cell<bool>,
+    /// What the register holds as long as the root runs.
+    float_now: Cell<FloatControl>,
 }
 
 impl Worker {
@@ -372,6 +379,9 @@ impl Worker {
             epoch: OnceCell::new(),
             coarse_now_ns: Cell::new(0),
             clock_age: Cell::new(0),
+            isolates_float: Cell::new(false),
+            float_control: Cell::new(FloatControl::read()),
+            float_now: Cell::new(FloatControl::read()),
         }
     }
 
@@ -385,6 +395,7 @@ impl Worker {
         self.system.set(core);
         self.index.set(index);
         self.migrates.set(self.system().config.migrating_fibers);
+        self.isolates_float.set(self.system().config.isolate_float_control);
         self.remote.core.store(core.cast_mut(), Ordering::Relaxed);
         self.remote.system.store(self.system().index, Ordering::Relaxed);
         self.remote.index.store(index as u32, Ordering::Relaxed);
@@ -951,6 +962,9 @@ impl Worker {
     pub(crate) fn suspend(&self) {
         debug_assert_eq!(self.credit.get(), 0);
         tally(&self.remote.tally.suspensions, 1);
+        if self.isolates_float.get() {
+            return self.suspend_with_float_control();
+        }
         self.switch_to_root();
     }
 
@@ -1012,6 +1026,30 @@ impl Worker {
         unsafe { fiber.context().suspend() };
     }
 
+    /// Suspends the current fiber, and sees to it that it goes on with the floating-point control state that it has now.
+    #[inline(never)]
+    fn suspend_with_float_control(&self) {
+        let control = FloatControl::read();
+        self.float_now.set(control);
+        self.switch_to_root();
+        self.restore_float_control(control);
+    }
+
+    /// The fiber that suspended with this control state, on whatever worker, has just been resumed.
+    #[inline(always)]
+    fn restore_float_control(&self, control: FloatControl) {
+        // Where fibers migrate this may be another worker, and the register is asked.
+        control.restore_from(if self.migrates.get() { FloatControl::read() } else { self.float_now.get() });
+    }
+
+    /// The current fiber is about to take new work: it begins with the thread's own state, not with what its last job has left.
+    #[inline(always)]
+    fn reset_float_control(&self) {
+        if self.isolates_float.get() {
+            self.restore_float_control(self.float_control.get());
+        }
+    }
+
     /// The thread's main function: resumes fibers until the system has stopped.
     pub(crate) fn root(&'static self) {
         self.drive();
@@ -1022,6 +1060,9 @@ impl Worker {
     pub(super) fn drive(&'static self) {
         // INVARIANT: no code of users runs on the root in here: whoever finds the sticky worker takes it that a fiber runs.
         let _runs_fibers = super::current::run_fibers(self);
+        let control = FloatControl::read();
+        self.float_control.set(control);
+        self.float_now.set(control);
         loop {
             let next = match self.resume_next.take() {
                 Some(fiber) => Some(fiber),
@@ -1036,6 +1077,9 @@ impl Worker {
                 }
             };
             self.run_fiber(fiber);
+        }
+        if self.isolates_float.get() {
+            control.restore_from(FloatControl::read());
         }
     }
 
@@ -1269,6 +1313,8 @@ impl Worker {
     fn fiber_body(worker: &'static Worker) {
         let mut worker = worker;
         while !worker.exiting.get() {
+            // Not what another fiber has left.
+            worker.reset_float_control();
             worker.job_loop();
             worker = worker.now();
         }
@@ -1352,7 +1398,13 @@ impl Worker {
         if self.migrates.get() && self.pool_count.get() > POOL_MAX && !self.trim.is_wanted() {
             self.share_idle_fibers();
         }
+        if self.isolates_float.get() {
+            self.float_now.set(FloatControl::read());
+        }
         self.switch_to_root();
+        if !self.migrates.get() {
+            self.reset_float_control();
+        }
     }
 
     /// Where fibers migrate they become idle on other workers than those that need them: gives half of the pool to all.
