@@ -178,7 +178,8 @@ impl Builder {
         builder
     }
 
-    /// The number of workers, each of which is a thread: 1 to [`Builder::WORKERS_MAX`]. By default one per usable CPU.
+    /// The number of workers, each of which is a thread: 1 to [`Builder::WORKERS_MAX`]. By default one per usable CPU, slow
+    /// cores and SMT siblings included, but no more than the container's quota of CPUs, rounded up; what a [pinning](Self::pinning) says otherwise.
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = Some(count);
         self
@@ -194,7 +195,7 @@ impl Builder {
     /// A thread can be worker 0 of one system at a time. When the system is shut down, or its last handle dropped, by
     /// another thread while this one is elsewhere, or this one ends, then jobs pinned to worker 0 are abandoned, and
     /// jobs that wait there are left as they are, for ever, and [reported](crate::Report::remaining);
-    /// everything else is finished by the others, and abandoned if there are none. But a job that waits for one that was
+    /// everything else is finished by the others, and abandoned, Background jobs too, if there are none. But a job that waits for one that was
     /// left waits for ever too, and so does [`Drain::Finish`](crate::Drain::Finish) then; `Deadline` and `Abandon` return.
     /// [`on_worker_stop`](Self::on_worker_stop) is not called for worker 0 then.
     ///
@@ -391,7 +392,7 @@ impl Builder {
     ///
     /// Workers of both kinds are pinned, because the kernel's placement of unpinned threads undoes all of this: without a
     /// [`pinning`](Self::pinning) this selects [`Pinning::Linear`], best effort. Each Background thread shares a CPU with a worker, and further ones
-    /// take CPUs without. A worker does not search for longer than 50 us at a time while there are Background jobs. The threads have the
+    /// take CPUs without. A worker does not search for longer than 15 us at a time while there are Background jobs. The threads have the
     /// indices after those of the other workers, in [`current_worker`](crate::current_worker) and
     /// [`thread_name`](Self::thread_name) (by default `ramie-bg-0` and so on); [`workers`](JobSystem::workers) does not count
     /// them, and no job can be pinned to them.
@@ -399,16 +400,20 @@ impl Builder {
     /// # What a Background job may do
     ///
     /// Everything that others do: its children are Background jobs too, any job may wait for any, and a job that
-    /// waits for a Background job that has not been started takes it over, at its own priority (the end of a scope or batch does so for its
-    /// members, but for what a Background job has spawned there without a handle). One that has been started keeps its thread.
+    /// waits for a Background job that has not been started takes it over, at its own priority. The end of a scope or batch does so for its
+    /// members; but what a Background job itself has spawned into that scope may stay behind, where it lies under jobs without a
+    /// handle or a half of a `join`. A job that has been started keeps its thread.
     ///
     /// **Locks.** A Background thread may be stopped for hundreds of milliseconds while others need its CPU, and what it holds then, it
     /// keeps: a `Mutex` that a frame's job wants too, the allocator's lock inside of `malloc`, a page of a file that it reads. So give results
-    /// away by counters, handles and atomics, and let a Background job allocate and lock little that frames share. Of ramie's own, waits with
-    /// a time limit, and allocations in a [`Frame`](crate::Frame) that need a new block, take short locks. What a Background job wakes or submits
-    /// outside of its own kind goes through a helper thread (`ramie-relay`), which costs a wake more.
+    /// away by counters, handles and atomics, and let a Background job allocate and lock little that frames share. What a Background job wakes or
+    /// submits outside of its own kind goes through a helper thread (`ramie-relay`), which costs a wake more. Where ramie itself has short locks, a
+    /// Background job had better not: it should not wait with a time limit, use a [`Frame`](crate::Frame) or a
+    /// [`FramePipeline`](crate::FramePipeline) of frames' jobs, or signal a counter on which others wait
+    /// with a target or a time limit (such a limit may then pass late).
     ///
-    /// Threads that a Background job starts are such threads as well, and cannot become ordinary ones without privileges.
+    /// Threads that a Background job starts are such threads as well, and cannot become ordinary ones without privileges; what they wake
+    /// has no helper.
     ///
     /// # Where there are none
     ///
@@ -438,14 +443,14 @@ impl Builder {
         self
     }
 
-    /// Called on each worker's thread before its first job, with the worker's index. Waiting here
-    /// blocks the thread.
+    /// Called on each worker's thread before its first job, with the worker's index; also on those of
+    /// [Background workers](Self::background_threads), whose indices come after the others. Waiting here blocks the thread.
     pub fn on_worker_start(mut self, callback: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_worker_start = Some(Box::new(callback));
         self
     }
 
-    /// Called on each worker's thread after its last job, with the worker's index.
+    /// Called on each worker's thread after its last job, with the worker's index, Background workers included.
     pub fn on_worker_stop(mut self, callback: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_worker_stop = Some(Box::new(callback));
         self
@@ -605,8 +610,13 @@ fn background_fallback(requested: usize, deterministic: Option<u64>) -> Option<B
     if deterministic.is_some() {
         return Some(BackgroundFallback::Deterministic);
     }
-    // There is no way back for the thread that tries.
-    let tried = std::thread::Builder::new().name("ramie-probe".into()).spawn(sys::become_idle_thread);
+    // Unpinned they would do more harm than good. There is no way back for the thread that tries.
+    let try_out = || {
+        let cpus = sys::usable_cpus()?;
+        sys::pin_this_thread(cpus.first().copied().ok_or(std::io::ErrorKind::NotFound)?)?;
+        sys::become_idle_thread()
+    };
+    let tried = std::thread::Builder::new().name("ramie-probe".into()).spawn(try_out);
     match tried.map(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))) {
         Ok(Ok(())) => {}
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::Unsupported => {

@@ -130,6 +130,27 @@ pub enum BuildError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The operating system gave no thread for one of the system's helpers: `ramie-relay` beside Background threads, `ramie-tiers` with
+    /// [`TieredSpillover`](crate::Pinning::TieredSpillover).
+    #[error(
+        "no thread for the helper '{name}': {source}; raise the limit on threads, or build without what needs it"
+    )]
+    HelperThread {
+        /// The thread's name.
+        name: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system has allowed one thread to run only on idle CPUs, and refused it to a Background worker's.
+    #[error(
+        "the thread of Background worker {worker} cannot be made one that runs on idle CPUs only: {source}; leave out `background_threads`"
+    )]
+    IdleThread {
+        /// The worker's index.
+        worker: usize,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A [`Pinning`](crate::Pinning) with more workers than CPUs that it can take.
     #[error(
         "`Pinning::{pinning:?}` needs a CPU for each of the {workers} workers, and those that it can take, because the building thread may \

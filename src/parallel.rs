@@ -368,6 +368,9 @@ impl<'system, S: ParSource> Par<'system, S> {
 
     /// The priority of the loop, the calling job included: until it has ended, that job has this priority too. By
     /// default that of the calling job, and outside of jobs [`Priority::Normal`].
+    ///
+    /// A loop is in part the calling job's work, so it stays with that kind of worker: in a Background job it is Background
+    /// work, and elsewhere `Background` means [`Priority::Low`].
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
         self
@@ -675,9 +678,13 @@ impl<C: Consumer> Loop<'_, C> {
         if worker.is_seeded() {
             return worker.draw(2) == 0;
         }
-        let sleep = &worker.system().sleep;
-        let hungry =
-            sleep.anyone_searches() || (now.wrapping_sub(self.begin) > WAKE_TICKS && sleep.anyone_sleeps());
+        let patient = now.wrapping_sub(self.begin) > WAKE_TICKS;
+        let hungry = if worker.is_background() {
+            patient && !worker.background().none_sleeps()
+        } else {
+            let sleep = &worker.system().sleep;
+            sleep.anyone_searches() || (patient && sleep.anyone_sleeps())
+        };
         hungry && self.worker.now().nothing_to_offer()
     }
 

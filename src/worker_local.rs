@@ -7,7 +7,7 @@ use crate::sched::current;
 use crossbeam_utils::CachePadded;
 use std::fmt;
 
-/// One value of `T` for each worker of one system: a place for what jobs would otherwise share behind a lock or an atomic.
+/// One value of `T` for each worker of one system, [Background workers](crate::Builder::background_threads) included: a place for what jobs would otherwise share behind a lock or an atomic.
 ///
 /// [`with`](Self::with) gives a job the value of the worker that it runs on. `T` need not be `Sync`, because all jobs that see
 /// a value run on one thread; it is `Send`, because the values are made, and dropped, by other threads. Each value has

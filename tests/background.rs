@@ -301,7 +301,9 @@ fn jobs_of_both_kinds_wait_for_each_other() {
                 .collect();
             let theirs = gate.clone();
             system.job().priority(Background).detach(move || theirs.signal());
-            held.into_iter().for_each(|handle| drop(handle.join().unwrap()));
+            held.into_iter().for_each(|handle| {
+                handle.join().unwrap();
+            });
             assert_eq!(sum.load(Relaxed), 4);
             let total = AtomicU64::new(0);
             system.scope(|s| {
@@ -310,7 +312,9 @@ fn jobs_of_both_kinds_wait_for_each_other() {
                     let priority = if i % 2 == 0 { Background } else { Normal };
                     s.job().priority(priority).detach(move || {
                         s.spawn(move || total.fetch_add(i, Relaxed));
-                        s.detach(move || drop(total.fetch_add(100, Relaxed)));
+                        s.detach(move || {
+                            total.fetch_add(100, Relaxed);
+                        });
                     });
                 }
             });
@@ -389,9 +393,9 @@ fn waiting_for_a_background_job_that_has_not_been_started_takes_it_over() {
         system.run(|| {
             ramie::scope(|s| {
                 for _ in 0..50 {
-                    s.job()
-                        .priority(Background)
-                        .detach(|| drop(seen.lock().unwrap().insert((here(), mine()))));
+                    s.job().priority(Background).detach(|| {
+                        seen.lock().unwrap().insert((here(), mine()));
+                    });
                     let handle = s.job().priority(Background).spawn(|| 1);
                     drop(handle);
                 }
@@ -419,7 +423,9 @@ fn members_that_a_background_member_has_spawned_end_with_their_scope() {
                         s.job().priority(Background).counter(&started).detach(move || {
                             for j in 0..8_u64 {
                                 if (i + j + round) % 2 == 0 {
-                                    s.detach(move || drop(sum.fetch_add(1, Relaxed)));
+                                    s.detach(move || {
+                                        sum.fetch_add(1, Relaxed);
+                                    });
                                 } else {
                                     s.spawn(move || sum.fetch_add(1, Relaxed));
                                 }
@@ -574,7 +580,9 @@ fn dropping_the_last_handle_finishes_background_jobs() {
         let system = system(1, 2);
         for _ in 0..50 {
             let count = Arc::clone(&count);
-            system.job().priority(Background).detach(move || drop(count.fetch_add(1, SeqCst)));
+            system.job().priority(Background).detach(move || {
+                count.fetch_add(1, SeqCst);
+            });
         }
         drop(system);
         assert_eq!(count.load(SeqCst), 50);
@@ -599,20 +607,95 @@ fn a_background_job_may_drop_the_last_handle() {
 #[test]
 fn no_background_job_waits_for_a_worker_whose_cpu_is_busy() {
     let _watch = watch("busy CPU", 120);
-    let system = system(2, 2);
-    let stop = Arc::new(AtomicBool::new(false));
-    // One worker, and so its CPU, is busy all the time.
-    let theirs = Arc::clone(&stop);
-    let busy = system.job().on_worker(0).spawn(move || {
-        while !theirs.load(SeqCst) {
-            std::hint::spin_loop();
+    for busy_worker in [0, 1] {
+        let system = system(2, 2);
+        let stop = Arc::new(AtomicBool::new(false));
+        // One worker, and so its CPU, is busy all the time.
+        let theirs = Arc::clone(&stop);
+        let busy = system.job().on_worker(busy_worker).spawn(move || {
+            while !theirs.load(SeqCst) {
+                std::hint::spin_loop();
+            }
+        });
+        for i in 0..200 * soak() {
+            let done = Counter::new(0);
+            system.job().priority(Background).counter(&done).detach(move || assert!(i < usize::MAX));
+            done.wait();
         }
-    });
-    for i in 0..200 * soak() {
-        let done = Counter::new(0);
-        system.job().priority(Background).counter(&done).detach(move || assert!(i < usize::MAX));
-        done.wait();
+        stop.store(true, SeqCst);
+        busy.join().unwrap();
     }
-    stop.store(true, SeqCst);
-    busy.join().unwrap();
+}
+
+/// A job of one system that submits to, waits for and ends another one.
+#[test]
+fn a_background_job_ends_another_system() {
+    let _watch = watch("another system's end", 120);
+    for round in 0..60 * soak() {
+        let (mine, other) =
+            (system(1, 1), common::builder().workers(2).background_threads(round % 2).build().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let theirs = Arc::clone(&count);
+        let ended = mine.job().priority(Background).spawn(move || {
+            for i in 0..5 {
+                let count = Arc::clone(&theirs);
+                let job = other.job();
+                let job = if i == 0 { job.on_worker(1) } else { job };
+                job.detach(move || {
+                    count.fetch_add(1, SeqCst);
+                });
+            }
+            match round % 4 {
+                0 => assert!(other.shutdown(Drain::Finish).unwrap().finished),
+                1 => drop(other),
+                2 => {
+                    // It is idle by then, and its workers sleep.
+                    other.wait_idle();
+                    assert!(other.shutdown(Drain::Finish).unwrap().finished);
+                }
+                _ => assert!(other.shutdown(Drain::Abandon).unwrap().finished),
+            }
+        });
+        common::spin_until(|| ended.is_finished());
+        ended.join().unwrap();
+        if round % 4 != 3 {
+            assert_eq!(count.load(SeqCst), 5);
+        }
+    }
+}
+
+/// What a Background member spawns, with a handle, into the scope of a job that already waits runs with that job's priority.
+#[test]
+fn late_members_are_as_urgent_as_the_one_who_waits() {
+    let _watch = watch("late members", 60);
+    let system = system(1, 1);
+    if !has_background(&system) {
+        return;
+    }
+    for _ in 0..50 {
+        let seen = Mutex::new(Vec::new());
+        let run = || {
+            ramie::scope(|s| {
+                let (started, seen) = (Counter::new(1), &seen);
+                let tell = started.clone();
+                s.job().priority(Background).detach(move || {
+                    tell.signal();
+                    // By then the scope waits, most likely.
+                    std::thread::sleep(Duration::from_millis(2));
+                    s.spawn(move || seen.lock().unwrap().push((here(), mine())));
+                });
+                started.wait();
+            });
+        };
+        let theirs = system.clone();
+        std::thread::scope(|threads| {
+            threads.spawn(|| theirs.scope(|s| s.job().priority(High).detach(run)));
+        });
+        let seen = seen.into_inner().unwrap();
+        assert!(seen == [(0, High)] || seen == [(1, Background)], "{seen:?}");
+        if seen == [(0, High)] {
+            return;
+        }
+    }
+    panic!("none was raised");
 }

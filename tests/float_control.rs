@@ -127,6 +127,25 @@ fn what_a_job_sets_holds_for_it_across_its_waits_and_for_no_other() {
 }
 
 #[test]
+fn what_a_job_leaves_set_ends_with_it() {
+    let _watch = watch("control state that is left", 60);
+    let system = isolated(1);
+    for _ in 0..100 {
+        system.run(|| std::mem::forget(flush()));
+        assert!(!system.run(flushes));
+        let after = system.run(|| {
+            let left = ramie::spawn(|| std::mem::forget(flush()));
+            let looks = ramie::spawn(flushes);
+            ramie::yield_now();
+            ramie::yield_now();
+            drop(left);
+            looks
+        });
+        assert!(!after.join().unwrap());
+    }
+}
+
+#[test]
 fn jobs_begin_with_what_their_thread_was_given() {
     let _watch = watch("control state of threads", 60);
     let system = isolating().workers(2).on_worker_start(|_| std::mem::forget(flush())).build().unwrap();

@@ -93,11 +93,11 @@ pub(crate) struct Timer {
 pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) -> Timer {
     let mut timers = CLOCK.lock();
     let key = timers.insert(deadline, Pending { fiber, ticket });
-    let is_first = timers.first().is_some_and(|(_, first)| first == key);
-    drop(timers);
-    if is_first {
+    if timers.first().is_some_and(|(_, first)| first == key) {
+        // Under the lock: others rely on the clock knowing of this one, and a Background worker may be stopped after it.
         CLOCK.changed.notify_one();
     }
+    drop(timers);
     Timer { key }
 }
 

@@ -61,7 +61,8 @@ impl<'system> JobBuilder<'system> {
     }
 
     /// Lets only this worker of the system run the job, which is *pinned* then: 0 to
-    /// [`workers()`](crate::JobSystem::workers) - 1.
+    /// [`workers()`](crate::JobSystem::workers) - 1. No job can be pinned to a Background worker; a job of priority Background that is
+    /// pinned is a Low one.
     ///
     /// # Panics
     ///

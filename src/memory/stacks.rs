@@ -235,6 +235,7 @@ impl StackClass {
         // SAFETY: a guard is the lowest page of a stack that nobody uses yet.
         let (guarded_count, result) = unsafe { unix::guard(&guards[..count]) };
         if guarded_count < count {
+            // The operating system has no guards for now: this thread is about to fail.
             let mut unguarded = self.unguarded.lock().unwrap_or_else(PoisonError::into_inner);
             unguarded.extend_from_slice(&ids[guarded_count..count]);
         }
@@ -245,8 +246,8 @@ impl StackClass {
 
     /// Takes ids that were never handed out; how many.
     fn take_ids(&self, ids: &mut [u32]) -> io::Result<usize> {
-        {
-            let mut unguarded = self.unguarded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is stopped with the lock stops nobody.
+        if let Ok(mut unguarded) = self.unguarded.try_lock() {
             let count = unguarded.len().min(ids.len());
             if count > 0 {
                 let from = unguarded.len() - count;

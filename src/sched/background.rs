@@ -11,14 +11,14 @@
 //!
 //! *Stopped threads.* What the others share with a Background worker copes with its standing still in the midst of it. Deques,
 //! counters, job states, depots of slots and the stores of stacks are lock-free, and wherever one of these workers would touch what
-//! others rely on to be awake, a [relay](super::relay) does it. What is left are the locks of what is not in everybody's way: the
-//! clock of waits with a time limit, the pool of a frame arena, and what belongs to shutdowns. See `README.md`.
+//! others rely on to be awake, a [relay](super::relay) does it. What is left are the locks of what is not in everybody's way; `README.md` lists them.
 //!
 //! *Sleeping.* Nobody searches: a Background worker that finds nothing sleeps. A pusher makes the work visible, executes a full fence and, if
 //! there is a sleeper, takes its bit and unparks it, one for each job; the worker sets its bit, executes a full fence, and looks once more
 //! (Dekker). A worker that has taken a job and sees another wakes the next. Which of them the kernel lets run is not known to the pusher, and the one
-//! that was woken may have to wait for its CPU. So a worker of the other kind that goes to sleep, and leaves its CPU idle, wakes its *mate*, the
-//! Background worker of the same CPU, if there is still work.
+//! that was woken may have to wait for its CPU. So a pusher takes one whose CPU has nothing else to do, if there is one; and a worker of the
+//! other kind that goes to sleep, and leaves its CPU idle, wakes its *mate*, the Background worker of the same CPU, if there is still work. Either the
+//! pusher sees that worker idle, or that worker sees the work.
 
 #![expect(unsafe_code, reason = "turns queue entries back into fibers")]
 
@@ -26,11 +26,13 @@ use super::find_work::Next;
 use super::priority::Priority;
 use super::relay::Relay;
 use super::sleep::Sleep;
+use super::spillover::Tiers;
 use super::worker::{Remote, Worker, tally};
 use crate::fiber::Fiber;
 use crate::system::core::{Phase, SystemCore};
 use crate::topology::{CpuId, Topology, VictimTable};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -49,7 +51,9 @@ pub(crate) struct Background {
     pub(super) victims: VictimTable,
     /// By worker of the other kind: the Background worker on its CPU, numbered from 0.
     mates: Box<[Option<usize>]>,
-    pub(crate) relay: Relay,
+    /// The same the other way round.
+    hosts: Box<[Option<usize>]>,
+    relay: Arc<Relay>,
 }
 
 impl Background {
@@ -61,6 +65,7 @@ impl Background {
     ) -> Option<Self> {
         let count = placement.len();
         let mate_of = |cpu: &Option<CpuId>| placement.iter().position(|own| cpu.is_some() && own == cpu);
+        let host_of = |cpu: &Option<CpuId>| others.iter().position(|host| cpu.is_some() && host == cpu);
         (count > 0).then(|| Self {
             first: others.len(),
             count,
@@ -70,7 +75,8 @@ impl Background {
                 None => VictimTable::unpinned(count),
             },
             mates: others.iter().map(mate_of).collect(),
-            relay: Relay::new(count),
+            hosts: placement.iter().map(host_of).collect(),
+            relay: Arc::new(Relay::new(count)),
         })
     }
 
@@ -86,16 +92,15 @@ impl Background {
         self.sleeping_count() == self.count
     }
 
-    /// The worker to unpark for Background work that was made visible.
-    #[must_use = "the worker must be unparked"]
-    pub(crate) fn claim_sleeper(&self) -> Option<usize> {
-        self.sleep.claim_any(None).map(|index| self.first + index)
+    pub(crate) fn none_sleeps(&self) -> bool {
+        self.sleeping_count() == 0
     }
 
-    /// The one to unpark because `worker`, of the other kind, leaves its CPU.
-    fn claim_mate(&self, worker: usize) -> Option<usize> {
-        let mate = self.mates.get(worker).copied().flatten()?;
-        self.sleep.claim_any(Some(mate)).map(|index| self.first + index)
+    /// The worker to unpark for Background work that was made visible: one whose CPU has nothing else to do, if there is one.
+    #[must_use = "the worker must be unparked"]
+    pub(crate) fn claim_sleeper(&self, remotes: &[&'static Remote]) -> Option<usize> {
+        let is_free = |index: usize| self.hosts[index].is_none_or(|host| remotes[host].is_idle());
+        self.sleep.claim_any(is_free).map(|index| self.first + index)
     }
 }
 
@@ -109,19 +114,28 @@ impl SystemCore {
     /// A worker is about to leave its CPU: if Background work waits, this is the time for it.
     #[inline]
     pub(super) fn hand_over_cpu(&self, worker: usize) {
-        if let Some(background) = &self.background {
-            if background.sleeping_count() > 0 && self.has_background_work(background) {
-                if let Some(mate) = background.claim_mate(worker) {
-                    self.remotes[mate].parker.unpark();
-                }
+        let Some(background) = &self.background else { return };
+        let Some(mate) = background.mates.get(worker).copied().flatten() else { return };
+        if self.has_background_work(background) {
+            // Whether it is said to sleep or not: whoever has claimed it may be stopped before the wake.
+            let mate = self.remotes[background.first + mate];
+            if mate.is_idle() {
+                mate.parker.unpark_surely();
             }
         }
     }
 
-    /// The thread of this worker, which may be a Background worker, has ended, or was never started.
-    pub(crate) fn background_worker_left(&self, worker: usize) {
-        if let Some(background) = self.background.as_ref().filter(|background| worker >= background.first) {
-            background.relay.user_left();
+    /// What says that the thread of this worker has ended: to be called as the thread's last act, or in its place.
+    pub(crate) fn farewell_of(&self, worker: usize) -> impl FnOnce() + use<> {
+        // A Background worker wakes nobody by itself, not even whoever waits for its end.
+        let background = self.background.as_ref().filter(|background| worker >= background.first);
+        let relay = background.map(|background| Arc::clone(&background.relay));
+        let present = self.present.clone();
+        move || match relay {
+            Some(relay) => relay.user_left(),
+            None => {
+                present.signal();
+            }
         }
     }
 
@@ -132,7 +146,9 @@ impl SystemCore {
 
     /// Whether all workers of both kinds sleep.
     pub(crate) fn all_sleep(&self) -> bool {
-        self.sleep.sleeping_count() + usize::from(self.main_is_absent()) == self.workers()
+        let awake = self.tiers.as_ref().map_or(self.workers(), Tiers::awake);
+        self.sleep.sleeping_count() + usize::from(self.main_is_absent()) == awake
+            && self.remotes[awake..self.workers()].iter().all(|remote| remote.is_idle())
             && self.background.as_ref().is_none_or(Background::all_sleep)
     }
 }
@@ -140,6 +156,13 @@ impl SystemCore {
 /// The relay that the calling thread must use to submit something, or to wake somebody: if it is a Background worker.
 pub(crate) fn relay_here() -> Option<&'static Relay> {
     let worker = super::current::worker().filter(|worker| worker.is_background())?;
+    Some(&worker.background().relay)
+}
+
+/// The same if it is one of this very system.
+pub(crate) fn relay_of(core: &SystemCore) -> Option<&'static Relay> {
+    let worker =
+        super::current::worker().filter(|worker| worker.is_background() && worker.belongs_to(core))?;
     Some(&worker.background().relay)
 }
 
@@ -151,16 +174,21 @@ pub(crate) fn relay_to(remote: &Remote) -> Option<&'static Relay> {
     (!own_kind.iter().any(|other| ptr::eq(*other, remote))).then_some(&background.relay)
 }
 
-/// The relay's thread.
-pub(crate) fn relay(core: &SystemCore) {
-    if let Some(background) = &core.background {
-        background.relay.run(core);
+/// The relay's thread. At its end it says that all Background workers have left.
+pub(crate) fn relay(core: Arc<SystemCore>) {
+    let Some(background) = &core.background else { return };
+    background.relay.run(&core);
+    let (present, count) = (core.present.clone(), background.count);
+    // The core must be gone before the last worker is, for those who count systems.
+    drop(core);
+    for _ in 0..count {
+        present.signal();
     }
 }
 
 impl Worker {
     /// The Background workers, of which this is one.
-    pub(super) fn background(&self) -> &Background {
+    pub(crate) fn background(&self) -> &Background {
         self.system().background.as_ref().expect("this is one of them")
     }
 

@@ -500,7 +500,7 @@ impl Worker {
             // What the guard holds back here may be taken by others.
             self.pass_the_search_on();
             core.hand_over_cpu(self.index());
-            match held_back.into_iter().chain(self.leave.time_left()).chain(trim_in).min() {
+            match held_back.into_iter().chain(trim_in).min() {
                 None => self.remote().parker.park(),
                 Some(left) => {
                     self.remote().parker.park_timeout(left);

@@ -44,7 +44,7 @@ impl Worker {
         storage::for_each_block(|job| {
             job.header().raise_member(to, core.index, group);
         });
-        (0..core.remotes.len()).for_each(|worker| core.look_at_pinned(worker));
+        (0..core.workers()).for_each(|worker| core.look_at_pinned(worker));
     }
 
     /// Fetches a job from wherever any worker could take it, or from among the own pinned ones.

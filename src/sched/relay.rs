@@ -36,6 +36,8 @@ pub(crate) struct Relay {
     parker: Parker,
     /// Whether all other workers are to be unparked.
     unparks_all: AtomicBool,
+    /// Whether somebody wants to know when all jobs have ended, and a Background worker has seen that it may be so.
+    notices_idle: AtomicBool,
     /// Background workers that have not left.
     user_count: AtomicUsize,
 }
@@ -46,6 +48,7 @@ impl Relay {
             inbox: Inbox::new(),
             parker: Parker::new(),
             unparks_all: AtomicBool::new(false),
+            notices_idle: AtomicBool::new(false),
             user_count: AtomicUsize::new(user_count),
         }
     }
@@ -60,6 +63,12 @@ impl Relay {
     /// Has all workers of the system look around.
     pub(crate) fn unpark_all(&self) {
         self.unparks_all.store(true, std::sync::atomic::Ordering::Release);
+        self.parker.unpark_surely();
+    }
+
+    /// Has somebody look whether all jobs have ended.
+    pub(crate) fn notice_idle(&self) {
+        self.notices_idle.store(true, std::sync::atomic::Ordering::Release);
         self.parker.unpark_surely();
     }
 
@@ -80,6 +89,9 @@ impl Relay {
                 core.unpark_all();
             }
             self.pass_on(core);
+            if self.notices_idle.swap(false, std::sync::atomic::Ordering::Acquire) {
+                core.notice_idle();
+            }
             if is_last {
                 return;
             }

@@ -221,26 +221,37 @@ impl Sleep {
         }
     }
 
-    /// Chooses a sleeper, this one if it is given, where nobody searches: each piece of work wakes somebody. Called after work was made
-    /// visible. Nobody is counted as searching.
+    /// Chooses a sleeper where nobody searches: each piece of work wakes somebody. Rather one that is `preferred`. Called after work was
+    /// made visible. Nobody is counted as searching.
     ///
     /// ORDERING: the fence pairs with the one in `announce`: either the sleeper's last look sees the work, or this thread the bit.
     #[cold]
     #[must_use = "the worker must be unparked"]
-    pub(crate) fn claim_any(&self, wanted: Option<usize>) -> Option<usize> {
+    pub(crate) fn claim_any(&self, preferred: impl Fn(usize) -> bool) -> Option<usize> {
         fence(Ordering::SeqCst);
-        match wanted {
-            _ if !self.anyone_sleeps() => None,
-            None => self.take_bit(Priority::High),
-            Some(worker) => {
-                let bit = 1 << (worker % 64);
-                let before = self.words.sleeping[worker / 64].fetch_and(!bit, Ordering::SeqCst);
-                (before & bit != 0).then(|| {
-                    self.attention.0.fetch_sub(SLEEPER, Ordering::SeqCst);
-                    worker
-                })
+        if !self.anyone_sleeps() {
+            return None;
+        }
+        for (index, word) in self.words.sleeping.iter().enumerate() {
+            let mut bits = word.load(Ordering::SeqCst);
+            while bits != 0 {
+                let bit = bits.trailing_zeros();
+                bits &= bits - 1;
+                if preferred(index * 64 + bit as usize) && self.take_one_bit(index, bit) {
+                    return Some(index * 64 + bit as usize);
+                }
             }
         }
+        self.take_bit(Priority::High)
+    }
+
+    /// Whether this thread has cleared the bit of a sleeper.
+    fn take_one_bit(&self, index: usize, bit: u32) -> bool {
+        let taken = self.words.sleeping[index].fetch_and(!(1 << bit), Ordering::SeqCst) & 1 << bit != 0;
+        if taken {
+            self.attention.0.fetch_sub(SLEEPER, Ordering::SeqCst);
+        }
+        taken
     }
 
     fn nobody_for(&self, priority: Priority) -> bool {

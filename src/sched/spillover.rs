@@ -73,6 +73,7 @@ mod control {
     use crate::sys::Parker;
     use crate::system::core::{Phase, SystemCore};
     use crate::topology::tiers::{Controller, FALL, Load, RISE};
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     /// How often the controller looks while tiers are awake that may have to sleep.
@@ -119,7 +120,8 @@ mod control {
     }
 
     /// The controller's thread.
-    pub(crate) fn control(core: &SystemCore) {
+    pub(crate) fn control(core: Arc<SystemCore>) {
+        let core = &*core;
         let Some(tiers) = &core.tiers else { return };
         let begin = Instant::now();
         let load = || Load { now: begin.elapsed(), busy: core.busy(), queued: core.has_queued_work() };
@@ -135,14 +137,16 @@ mod control {
                     remote.parker.unpark();
                 }
             }
-            let someone_sleeps = core.sleep.anyone_sleeps();
-            if controller.awake_workers() > first {
-                tiers.parker.park_timeout(if someone_sleeps { FALL_LOOK } else { RISE });
-            } else if !someone_sleeps {
+            if !core.sleep.anyone_sleeps() {
                 tiers.parker.park_timeout(RISE);
             } else if tiers.spillover.stop_looking(&core.sleep) {
-                tiers.parker.park();
-                controller.begin(load());
+                if controller.awake_workers() > first {
+                    tiers.parker.park_timeout(FALL_LOOK);
+                    tiers.spillover.looking.store(1, Ordering::SeqCst);
+                } else {
+                    tiers.parker.park();
+                    controller.begin(load());
+                }
             }
         }
     }

@@ -68,7 +68,7 @@ impl Worker {
         }
         let ends_at_ns = trim.ends_at_ns.get();
         if ends_at_ns != 0 && now_ns >= ends_at_ns {
-            if idle && self.migrates() && self.system().idle_period_ends(now_ns, PERIOD_NS) {
+            if idle && self.shares_idle_fibers() && self.system().idle_period_ends(now_ns, PERIOD_NS) {
                 self.take_spare_shared_fibers(keep);
             }
             let pool_count = self.pool_count.get();
@@ -91,7 +91,7 @@ impl Worker {
     }
 
     fn has_spare_fibers(&self, keep: usize) -> bool {
-        self.pool_count.get() > keep || (self.migrates() && self.system().idle_fiber_count() > keep)
+        self.pool_count.get() > keep || (self.shares_idle_fibers() && self.system().idle_fiber_count() > keep)
     }
 
     /// Where fibers migrate most idle ones are everybody's: those that nobody needed in this period come into the own pool.

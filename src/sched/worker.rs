@@ -45,7 +45,7 @@ use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -190,6 +190,8 @@ pub(crate) struct Remote {
     pub(crate) system: AtomicU32,
     /// The worker's index in it.
     pub(crate) index: AtomicU32,
+    /// Whether it is one of Background jobs.
+    is_background: AtomicBool,
 }
 
 impl Remote {
@@ -214,9 +216,18 @@ impl Remote {
             // SAFETY: what is delivered keeps the worker's thread, and so the system, until it is taken in.
             unsafe { self.core() }.sleep.attention().add_deliveries(high_count);
         }
-        if self.inbox.push_chain(first, last) {
+        let sleeps = self.inbox.push_chain(first, last);
+        if self.is_background.load(Ordering::Relaxed) {
+            // Whoever else has delivered something may be stopped before its wake.
+            self.parker.unpark_surely();
+        } else if sleeps {
             self.parker.unpark();
         }
+    }
+
+    /// Whether it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tally.idle_since_ns.load(Ordering::Relaxed) != 0
     }
 
     /// The worker's system.
@@ -343,6 +354,7 @@ impl Worker {
                 tally: CachePadded::new(Tally::default()),
                 system: AtomicU32::new(0),
                 index: AtomicU32::new(0),
+                is_background: AtomicBool::new(false),
             },
             caches: Caches::default(),
             system: Cell::new(ptr::null()),
@@ -406,7 +418,9 @@ impl Worker {
         self.guard.reset();
         self.leave.reset();
         self.high_waiting.set(0);
-        self.is_background.set(index >= self.system().workers());
+        let is_background = index >= self.system().workers();
+        self.is_background.set(is_background);
+        self.remote.is_background.store(is_background, Ordering::Relaxed);
         self.adopt_priority(if self.is_background() { Priority::Background } else { Priority::Normal });
         self.exiting.set(false);
         self.turns_to_fair.set(FAIR_EVERY);
@@ -579,7 +593,11 @@ impl Worker {
     fn send_across(&self, job: JobRef, priority: Priority) {
         match (job.as_fiber(), job.as_block()) {
             (Some(fiber), _) => self.system().publish(fiber),
-            (None, Some(job)) => self.system().inject(job, priority),
+            (None, Some(job)) => {
+                // The relay goes by what the job says.
+                job.header().raise(priority);
+                self.system().inject(job, priority);
+            }
             (None, None) => {
                 unreachable!("bare jobs, and halves of joins, stay with the kind that has made them")
             }
@@ -911,7 +929,7 @@ impl Worker {
     /// Makes a fiber and puts it into the pool.
     #[cold]
     pub(crate) fn add_fiber(&'static self) -> Result<(), crate::fiber::stack::StackError> {
-        if self.migrates.get() && self.take_shared_fibers() {
+        if self.shares_idle_fibers() && self.take_shared_fibers() {
             return Ok(());
         }
         self.system().fiber_begins()?;
@@ -1042,12 +1060,11 @@ impl Worker {
         control.restore_from(if self.migrates.get() { FloatControl::read() } else { self.float_now.get() });
     }
 
-    /// The current fiber is about to take new work: it begins with the thread's own state, not with what its last job has left.
-    #[inline(always)]
-    fn reset_float_control(&self) {
-        if self.isolates_float.get() {
-            self.restore_float_control(self.float_control.get());
-        }
+    /// A job begins: not with what the one before has left.
+    #[cold]
+    #[inline(never)]
+    fn begin_with_own_float_control(&self) {
+        self.float_control.get().restore_from(FloatControl::read());
     }
 
     /// The thread's main function: resumes fibers until the system has stopped.
@@ -1108,7 +1125,7 @@ impl Worker {
             while let Some(fiber) = self.take_idle_fiber() {
                 self.run_fiber(fiber);
             }
-            if !(self.migrates.get() && self.take_shared_fibers()) {
+            if !(self.shares_idle_fibers() && self.take_shared_fibers()) {
                 return;
             }
         }
@@ -1313,8 +1330,6 @@ impl Worker {
     fn fiber_body(worker: &'static Worker) {
         let mut worker = worker;
         while !worker.exiting.get() {
-            // Not what another fiber has left.
-            worker.reset_float_control();
             worker.job_loop();
             worker = worker.now();
         }
@@ -1328,6 +1343,9 @@ impl Worker {
         // bound.
         let bound = self.binds_next.take().then(super::current::bind_fiber);
         self.set_priority(priority);
+        if self.isolates_float.get() {
+            self.begin_with_own_float_control();
+        }
         self.run_job(job);
         drop(bound);
     }
@@ -1350,6 +1368,9 @@ impl Worker {
                         return self.run_and_go_on(job, priority);
                     }
                     self.set_priority(priority);
+                    if self.isolates_float.get() {
+                        self.begin_with_own_float_control();
+                    }
                     self.run_job(job);
                 }
                 Next::Fiber(fiber) => {
@@ -1395,16 +1416,19 @@ impl Worker {
     fn go_idle(&self) {
         self.flush_credit();
         self.put_idle_fiber(self.current_fiber());
-        if self.migrates.get() && self.pool_count.get() > POOL_MAX && !self.trim.is_wanted() {
+        if self.shares_idle_fibers() && self.pool_count.get() > POOL_MAX && !self.trim.is_wanted() {
             self.share_idle_fibers();
         }
         if self.isolates_float.get() {
             self.float_now.set(FloatControl::read());
         }
         self.switch_to_root();
-        if !self.migrates.get() {
-            self.reset_float_control();
-        }
+    }
+
+    /// Whether idle fibers are everybody's: where they migrate, but for those of Background workers, which must not be stopped while they hold
+    /// the lock.
+    pub(super) fn shares_idle_fibers(&self) -> bool {
+        self.migrates.get() && !self.is_background()
     }
 
     /// Where fibers migrate they become idle on other workers than those that need them: gives half of the pool to all.

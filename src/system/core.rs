@@ -193,7 +193,7 @@ impl SystemCore {
     #[must_use = "the worker must be unparked"]
     pub(crate) fn claim_sleeper(&self, priority: Priority) -> Option<usize> {
         match (&self.background, priority) {
-            (Some(background), Priority::Background) => background.claim_sleeper(),
+            (Some(background), Priority::Background) => background.claim_sleeper(&self.remotes),
             _ => self.sleep.work_was_added(priority),
         }
     }
@@ -432,6 +432,10 @@ impl SystemCore {
     /// after the sums. The phase comes before the sums: what was accepted before Draining is in them then.
     #[cold]
     fn tell_watchers(&self) {
+        if let Some(relay) = background::relay_of(self) {
+            // Not under a lock that others take before they sleep.
+            return relay.notice_idle();
+        }
         let mut watchers = lock(&self.watchers);
         let phase = self.phase();
         if !self.is_idle() {
@@ -471,11 +475,12 @@ impl SystemCore {
     }
 
     pub(crate) fn unpark_all(&self) {
-        if let Some(relay) = background::relay_here() {
+        if let Some(relay) = background::relay_of(self) {
             return relay.unpark_all();
         }
         for remote in &self.remotes {
-            remote.parker.unpark();
+            // Surely: a Background worker of another system may be stopped in the middle of the same.
+            remote.parker.unpark_surely();
         }
         if let Some(tiers) = &self.tiers {
             tiers.unpark();

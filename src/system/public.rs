@@ -164,35 +164,36 @@ impl JobSystem {
         }
         registry::register(&core);
         let mut threads = Vec::with_capacity(count);
+        // Those that workers rely on come first.
+        let relay =
+            core.background.as_ref().map(|_| ("ramie-relay", background::relay as fn(Arc<SystemCore>)));
+        let tiers = core.tiers.as_ref().map(|_| ("ramie-tiers", spillover::control as fn(Arc<SystemCore>)));
+        for (name, run) in relay.into_iter().chain(tiers) {
+            let theirs = Arc::clone(&core);
+            match spawn_thread(name.to_owned(), move || run(theirs)) {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    let relay_runs = !threads.is_empty() && core.background.is_some();
+                    end_unused(&core, 0..count, relay_runs, threads);
+                    return Err(BuildError::HelperThread { name, source });
+                }
+            }
+        }
         // The main thread works for the system only once that is complete.
         let main = core.main.is_some().then_some(0);
         for (index, name) in names.into_iter().enumerate().skip(usize::from(main.is_some())) {
             match start_thread(&core, index, name, refusals.clone()) {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
-                    end_unused(&core, (index..count).chain(main), threads);
+                    end_unused(&core, (index..count).chain(main), true, threads);
                     return Err(BuildError::Thread { worker: index, source });
-                }
-            }
-        }
-        let helpers: [(&str, bool, fn(&SystemCore)); 2] = [
-            ("ramie-tiers", core.tiers.is_some(), spillover::control),
-            ("ramie-relay", core.background.is_some(), background::relay),
-        ];
-        for (name, _, run) in helpers.into_iter().filter(|(_, wanted, _)| *wanted) {
-            let theirs = Arc::clone(&core);
-            match spawn_thread(name.to_owned(), move || run(&theirs)) {
-                Ok(thread) => threads.push(thread),
-                Err(source) => {
-                    end_unused(&core, main.into_iter(), threads);
-                    return Err(BuildError::Thread { worker: count, source });
                 }
             }
         }
         drop(refusals);
         // Each thread gives its sender back once it is what it should be; so this is the first refusal, or all are.
         if let Some(error) = refused.and_then(|refused| refused.recv().ok()) {
-            end_unused(&core, main.into_iter(), threads);
+            end_unused(&core, main.into_iter(), true, threads);
             return Err(error);
         }
         if core.main.is_some() {
@@ -528,11 +529,19 @@ impl std::panic::UnwindSafe for JobSystem {}
 impl std::panic::RefUnwindSafe for JobSystem {}
 
 /// Ends a system that could not be built in full, and these of whose workers have no thread.
-fn end_unused(core: &SystemCore, threadless: impl Iterator<Item = usize>, threads: Vec<Thread>) {
+fn end_unused(
+    core: &SystemCore,
+    threadless: impl Iterator<Item = usize>,
+    relay_runs: bool,
+    threads: Vec<Thread>,
+) {
     for index in threadless {
         core.worker(index).get().leave_unstarted();
-        core.background_worker_left(index);
-        core.present.signal();
+        if relay_runs {
+            core.farewell_of(index)();
+        } else {
+            core.present.signal();
+        }
     }
     core.stop_when_idle(Phase::Draining);
     core.present.wait();
@@ -567,11 +576,10 @@ fn start_thread(
             guard.passed();
             core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
         }
-        core.background_worker_left(index);
-        let present = core.present.clone();
+        let farewell = core.farewell_of(index);
         // The core must be gone before the last worker is, for those who count systems.
         drop(core);
-        present.signal();
+        farewell();
     };
     spawn_thread(name, main)
 }
@@ -589,14 +597,18 @@ fn spawn_thread(_name: String, main: impl FnOnce() + Send + 'static) -> std::io:
 /// Makes the calling thread what this worker's should be, before anything runs on it.
 fn prepare_thread(core: &SystemCore, worker: &'static Worker) -> Result<(), BuildError> {
     let (config, index) = (&core.config, worker.index());
+    if let Some(cpu) = config.cpu_of(index) {
+        match sys::pin_this_thread(cpu.0) {
+            Ok(()) => worker.caches().move_to_node(core.topology().node_of(cpu).unwrap_or(0)),
+            Err(_) if config.pinning_best_effort => {}
+            Err(source) => return Err(BuildError::Pinning { worker: index, cpu, source }),
+        }
+        let made = worker.add_fiber();
+        made.map_err(|error| BuildError::Stack { bytes: config.stack_bytes, source: error.0 })?;
+    }
     if index >= config.workers {
-        sys::become_idle_thread().map_err(|source| BuildError::Thread { worker: index, source })?;
+        // Last: the builder waits for all of this.
+        sys::become_idle_thread().map_err(|source| BuildError::IdleThread { worker: index, source })?;
     }
-    let Some(cpu) = config.cpu_of(index) else { return Ok(()) };
-    match sys::pin_this_thread(cpu.0) {
-        Ok(()) => worker.caches().move_to_node(core.topology().node_of(cpu).unwrap_or(0)),
-        Err(_) if config.pinning_best_effort => {}
-        Err(source) => return Err(BuildError::Pinning { worker: index, cpu, source }),
-    }
-    worker.add_fiber().map_err(|error| BuildError::Stack { bytes: config.stack_bytes, source: error.0 })
+    Ok(())
 }

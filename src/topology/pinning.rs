@@ -216,9 +216,30 @@ pub(crate) fn plan(
     if first_is_free {
         placement.iter_mut().take(1).for_each(|cpu| *cpu = None);
     }
+    if best_effort {
+        leave_out_refused(&mut placement);
+    }
     let cpus: Vec<CpuId> = placement.iter().copied().flatten().collect();
     cpus.iter().for_each(|cpu| *taken.entry(*cpu).or_default() += 1);
     Ok(Plan { workers, placement, tier_sizes, topology: Some(topology), reservation: Reservation(cpus) })
+}
+
+/// Workers whose CPU the operating system refuses, although the mask has it, are not pinned: tried out, so that what is said of the placement is
+/// what it will be.
+fn leave_out_refused(placement: &mut [Option<CpuId>]) {
+    let mut cpus: Vec<CpuId> = placement.iter().copied().flatten().collect();
+    sort(&mut cpus);
+    cpus.dedup();
+    let try_out = move || {
+        cpus.retain(|cpu| sys::pin_this_thread(cpu.0).is_ok());
+        cpus
+    };
+    let tried = std::thread::Builder::new().name("ramie-probe".into()).spawn(try_out);
+    // Without a thread for that there will be none for workers.
+    let Some(works) = tried.ok().and_then(|thread| thread.join().ok()) else { return };
+    for cpu in placement.iter_mut().filter(|cpu| cpu.is_some_and(|cpu| !works.contains(&cpu))) {
+        *cpu = None;
+    }
 }
 
 /// How many of so many workers are in each tier. Those for which there is no CPU belong to the last.

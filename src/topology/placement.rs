@@ -11,17 +11,24 @@ pub(crate) const TIERS: usize = 3;
 struct FreeCore<'a> {
     core: &'a Core,
     cpus: Vec<CpuId>,
+    /// Whether another pinned system has a worker on one of its CPUs.
+    is_shared: bool,
 }
 
-/// Cores with free CPUs: of the fastest class first, and within one by their first free CPU.
+/// Cores with free CPUs: those that nobody else has a worker on first, of the fastest class first, and within one by their first free CPU.
 fn free_cores<'a>(topology: &'a Topology, free: &[CpuId]) -> Vec<FreeCore<'a>> {
     let of_core = |core: &'a Core| {
         let is_free = |cpu: &CpuId| free.binary_search(cpu).is_ok();
-        FreeCore { core, cpus: core.cpus.iter().copied().filter(is_free).collect() }
+        let is_taken = |cpu: &CpuId| !is_free(cpu) && topology.cpu(*cpu).is_some_and(|cpu| cpu.usable);
+        FreeCore {
+            core,
+            cpus: core.cpus.iter().copied().filter(is_free).collect(),
+            is_shared: core.cpus.iter().any(is_taken),
+        }
     };
     let mut cores: Vec<_> =
         topology.cores().iter().map(of_core).filter(|core| !core.cpus.is_empty()).collect();
-    cores.sort_by_key(|core| (core.core.class, core.cpus[0]));
+    cores.sort_by_key(|core| (core.is_shared, core.core.class, core.cpus[0]));
     cores
 }
 
@@ -82,7 +89,12 @@ impl Pinning {
     pub(crate) fn default_workers(&self, topology: &Topology, free: &[CpuId]) -> usize {
         let count = match self {
             Self::None => return topology.default_workers(),
-            Self::AvoidSmt => free_cores(topology, free).len(),
+            Self::AvoidSmt => {
+                let cores = free_cores(topology, free);
+                // If there are only cores that others are on, as many as those.
+                let own = cores.iter().filter(|core| !core.is_shared).count();
+                if own > 0 { own } else { cores.len() }
+            }
             Self::Custom(cpus) => cpus.len(),
             _ => self.order(topology, free).len(),
         };
@@ -94,6 +106,9 @@ impl Pinning {
 /// nearest domains first; and the SMT siblings of both, in the same order.
 pub(crate) fn tiers(topology: &Topology, free: &[CpuId]) -> [Vec<CpuId>; TIERS] {
     let mut cores = free_cores(topology, free);
+    // Cores that other systems have workers on count as siblings, unless there are no others.
+    let own_count = cores.iter().filter(|core| !core.is_shared).count();
+    let shared = if own_count > 0 { cores.split_off(own_count) } else { Vec::new() };
     let Some(best) = best_cache(&cores) else { return Default::default() };
     let Some(home) = cores.iter().find(|core| core.core.cache == best).map(|core| core.cpus[0]) else {
         return Default::default();
@@ -113,6 +128,7 @@ pub(crate) fn tiers(topology: &Topology, free: &[CpuId]) -> [Vec<CpuId>; TIERS] 
     let near_count = cores.iter().take_while(|core| core.core.cache == best).count();
     let firsts: Vec<CpuId> = cores.iter().map(|core| core.cpus[0]).collect();
     let (near, others) = firsts.split_at(near_count);
-    let siblings = cores_first(&cores).split_off(cores.len());
+    let mut siblings = cores_first(&cores).split_off(cores.len());
+    siblings.extend(cores_first(&shared));
     [near.to_vec(), others.to_vec(), siblings]
 }

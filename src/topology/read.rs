@@ -87,10 +87,9 @@ impl Topology {
 
 /// How many workers a system has that is not pinned; see [`Topology::default_workers`]. Reads no more than it takes.
 pub(crate) fn default_workers() -> usize {
-    let usable = crate::sys::usable_cpu_count();
-    if !cfg!(target_os = "linux") {
-        return usable;
-    }
+    // Not the standard library's count, which applies a quota by itself and rounds it down.
+    let Ok(usable) = crate::sys::usable_cpus() else { return crate::sys::usable_cpu_count() };
+    let usable = usable.len();
     let quota = cgroup::quota(&Tree::new(Path::new("/"), None));
     at_most(usable, quota)
 }
