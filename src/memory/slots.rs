@@ -471,3 +471,6 @@ impl Cache {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -132,3 +132,6 @@ pub(crate) fn tiers(topology: &Topology, free: &[CpuId]) -> [Vec<CpuId>; TIERS] 
     siblings.extend(cores_first(&shared));
     [near.to_vec(), others.to_vec(), siblings]
 }
+
+#[cfg(test)]
+mod tests;

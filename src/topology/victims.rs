@@ -228,4 +228,4 @@ fn home_node(topology: &Topology, cache: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,7 @@ use crate::topology::{CpuId, Distance};
 
 /// A machine of `nodes` nodes with `caches` caches each of `cores` cores with `threads` threads. Distances grow with the difference of the
 /// nodes' numbers.
-fn machine(nodes: usize, caches: usize, cores: usize, threads: usize) -> Topology {
+pub(in crate::topology) fn machine(nodes: usize, caches: usize, cores: usize, threads: usize) -> Topology {
     let total = nodes * caches * cores;
     let core = |index: usize| Core {
         cpus: (0..threads).map(|thread| CpuId((index + thread * total) as u32)).collect(),
