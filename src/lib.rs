@@ -23,6 +23,7 @@ mod job;
 mod memory;
 mod primitives;
 mod sched;
+pub mod sync;
 mod sys;
 
 #[cfg(not(loom))]

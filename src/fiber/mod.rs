@@ -69,10 +69,18 @@ mod slot {
         Yield = 7,
         /// It let more urgent work go first.
         GaveWay = 8,
+        Mutex = 9,
+        Read = 10,
+        Write = 11,
+        Condvar = 12,
+        Semaphore = 13,
+        Barrier = 14,
+        Event = 15,
+        Once = 16,
     }
 
     impl WaitKind {
-        const ALL: [WaitKind; 9] = [
+        const ALL: [WaitKind; 17] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -82,6 +90,14 @@ mod slot {
             WaitKind::Batch,
             WaitKind::Yield,
             WaitKind::GaveWay,
+            WaitKind::Mutex,
+            WaitKind::Read,
+            WaitKind::Write,
+            WaitKind::Condvar,
+            WaitKind::Semaphore,
+            WaitKind::Barrier,
+            WaitKind::Event,
+            WaitKind::Once,
         ];
     }
 

@@ -1,0 +1,217 @@
+//! `Condvar`: waits for a condition of what a mutex protects.
+
+#![expect(unsafe_code, reason = "gives up a mutex of which the caller has the guard, and takes it back")]
+
+use super::mutex::{MutexGuard, RawMutex};
+use super::queue::{List, Queue, Woken};
+use super::wait::{self, Enter, Terms, Waited};
+use crate::TimedOut;
+use crate::error::fiber_limit;
+use crate::fiber::WaitKind;
+use crate::primitives::{AtomicU32, Ordering};
+use lock_api::RawMutex as _;
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// A condition variable for a [`Mutex`](super::Mutex): jobs that wait for a condition suspend, and other threads park.
+///
+/// Those who wait are woken in the order in which they came, and there are no spurious wakes: `wait` returns because of a notification. But by
+/// then somebody else may have had the mutex, so the condition is asked again ([`wait_while`](Self::wait_while) does). One
+/// `Condvar` may be used with several mutexes.
+///
+/// # Examples
+///
+/// ```
+/// use ramie::sync::{Condvar, Mutex};
+///
+/// static QUEUE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+/// static FILLED: Condvar = Condvar::new();
+///
+/// let taker = ramie::spawn(|| {
+///     let mut queue = QUEUE.lock();
+///     FILLED.wait_while(&mut queue, |queue| queue.is_empty());
+///     queue.pop()
+/// });
+/// QUEUE.lock().push(7);
+/// FILLED.notify_one();
+/// assert_eq!(taker.join().unwrap(), Some(7));
+/// ```
+pub struct Condvar {
+    /// Whether somebody is in the queue. Changed under its lock only.
+    waiting: AtomicU32,
+    queue: Queue,
+}
+
+impl Condvar {
+    /// A condition variable for which nobody waits.
+    #[cfg(not(any(loom, shuttle)))]
+    pub const fn new() -> Self {
+        Self { waiting: AtomicU32::new(0), queue: Queue::new() }
+    }
+
+    #[cfg(any(loom, shuttle))]
+    #[allow(missing_docs, reason = "for model checkers")]
+    pub fn new() -> Self {
+        Self { waiting: AtomicU32::new(0), queue: Queue::new() }
+    }
+
+    /// Gives up the mutex, waits for a notification, and takes the mutex back. Between the two nothing is missed: whoever notifies with the mutex
+    /// locked, or after it had it, finds this waiter.
+    ///
+    /// # Panics
+    ///
+    /// With `FiberLimit` if it had to suspend the last fiber of this worker and no other can be made; the mutex is still locked then.
+    ///
+    /// # Suspends
+    ///
+    /// Inside a job. Elsewhere the thread blocks.
+    #[track_caller]
+    pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
+        let waited = self.wait_on(guard, None, Location::caller());
+        debug_assert_ne!(waited, Waited::TimedOut);
+    }
+
+    /// Waits until `condition` says no.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait), and with a panic of `condition`.
+    #[track_caller]
+    pub fn wait_while<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) {
+        while condition(guard) {
+            self.wait(guard);
+        }
+    }
+
+    /// As [`wait`](Self::wait), for at most this long; the mutex is locked again in either case, which may take longer.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`] if there was no notification in time.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        limit: Duration,
+    ) -> Result<(), TimedOut> {
+        match self.wait_on(guard, Some(limit), Location::caller()) {
+            Waited::TimedOut => Err(TimedOut),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until `condition` says no, for at most this long in all.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`] if the condition still held when the time was over.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait_while`](Self::wait_while).
+    #[track_caller]
+    pub fn wait_while_timeout<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        limit: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<(), TimedOut> {
+        let begin = Instant::now();
+        while condition(guard) {
+            let left = limit.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(TimedOut);
+            }
+            let _asked_again = self.wait_timeout(guard, left);
+        }
+        Ok(())
+    }
+
+    /// Wakes the one who has waited longest, if anybody waits; whether somebody did.
+    pub fn notify_one(&self) -> bool {
+        self.notify(1) > 0
+    }
+
+    /// Wakes all who wait now; how many.
+    pub fn notify_all(&self) -> usize {
+        self.notify(usize::MAX)
+    }
+
+    fn notify(&self, most: usize) -> usize {
+        // ORDERING: whoever waits has set this before it gave up the mutex. A notifier that has changed the condition under the mutex since
+        // sees it.
+        if self.waiting.load(Ordering::Acquire) == 0 { 0 } else { self.notify_slow(most) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn notify_slow(&self, most: usize) -> usize {
+        let (mut woken, mut count) = (Woken::none(), 0);
+        let mut list = self.queue.lock();
+        while count < most && !list.is_empty() {
+            count += usize::from(list.claim_first(0, &mut woken));
+        }
+        self.note_left(&list);
+        drop(list);
+        wait::wake_all(woken);
+        count
+    }
+
+    fn wait_on<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        limit: Option<Duration>,
+        site: &'static Location<'static>,
+    ) -> Waited {
+        // SAFETY: the mutex is given up and taken back in here, as long as the guard is borrowed.
+        let mutex: &RawMutex = unsafe { MutexGuard::mutex(guard).raw() };
+        let waited = wait::wait_in(
+            &self.queue,
+            Terms { kind: WaitKind::Condvar, wants: 0, limit, site },
+            |_, _| {
+                self.waiting.store(1, Ordering::Release);
+                Enter::Back
+            },
+            // SAFETY: the caller has the guard.
+            || unsafe { mutex.unlock() },
+            |list, _| self.note_left(list),
+        );
+        match waited {
+            Ok(waited) => {
+                mutex.lock_unfailing(site);
+                waited
+            }
+            Err(_) => fiber_limit("waiting for a condition variable"),
+        }
+    }
+
+    fn note_left(&self, list: &List) {
+        if list.is_empty() {
+            self.waiting.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}
+
+impl std::panic::UnwindSafe for Condvar {}
+impl std::panic::RefUnwindSafe for Condvar {}

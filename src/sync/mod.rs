@@ -1,0 +1,38 @@
+//! Locks, events and their like for jobs: a wait suspends the fiber, and its worker runs something else.
+//!
+//! All of them may be used by fibers of any system and by other threads at the same time; outside of jobs a wait parks the thread. None
+//! allocates. Their uncontended paths are one compare-exchange; waiters stand in a list on their own stacks (`queue.rs`).
+//!
+//! Unlike their counterparts in the standard library they may be held, or waited for, across other waits: a `std::sync::Mutex` that a job holds
+//! while it waits blocks the whole worker of everybody else who wants it.
+
+#[cfg(not(loom))]
+mod barrier;
+#[cfg(not(loom))]
+mod condvar;
+#[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
+mod mutex;
+pub(crate) mod mutex_word;
+#[cfg(not(loom))]
+mod once;
+pub(crate) mod queue;
+#[cfg(not(loom))]
+mod rwlock;
+pub(crate) mod rwlock_word;
+#[cfg(not(loom))]
+mod semaphore;
+#[cfg(not(loom))]
+mod wait;
+
+#[cfg(not(loom))]
+pub use {
+    barrier::{Barrier, Latch},
+    condvar::Condvar,
+    event::Event,
+    mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex},
+    once::{Once, OnceLock},
+    rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    semaphore::{Permits, Semaphore},
+};

@@ -1,0 +1,176 @@
+//! `Mutex`: lock_api's, on our waits.
+
+#![expect(unsafe_code, reason = "implements lock_api's traits")]
+
+use super::mutex_word::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
+use super::wait::{self, Enter, Terms, Waited};
+use crate::error::fiber_limit;
+use crate::fiber::WaitKind;
+use crate::sched::wait::FiberLimit;
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// A mutex whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
+///
+/// The interface is that of [`lock_api::Mutex`]: `lock`, `try_lock`, `try_lock_for`, `try_lock_until`, `get_mut`, `into_inner`. A guard is not
+/// `Send`. It may be held across waits: only those who want the mutex wait for it. Fibers of any system, and other threads, may
+/// use the same one.
+///
+/// # Fairness
+///
+/// Whoever comes by may take a mutex that is free, also while others wait (*barging*). The first who waits is woken when it becomes free; if it
+/// finds it taken, it is the next to get it, by handover. So nobody is overtaken in this way more than once, and all get it in the
+/// order in which they came, but for that.
+///
+/// # Panics of a holder
+///
+/// There is no poisoning: a panic drops the guard like any return, and the next one sees what was left. Where that may be half done, say so in the
+/// data.
+///
+/// # Panics
+///
+/// `lock` panics with `FiberLimit` if it had to suspend the last fiber of a worker and no other can be made. A job that locks a mutex that it
+/// holds waits for ever; so does one whose holder never goes on. Both are in the dump.
+///
+/// # Suspends
+///
+/// `lock`, `try_lock_for` and `try_lock_until`, if somebody else has it.
+///
+/// # Examples
+///
+/// ```
+/// use ramie::sync::Mutex;
+///
+/// let sum = Mutex::new(0);
+/// ramie::par(0..1000_u64).for_each(|n| *sum.lock() += n);
+/// assert_eq!(sum.into_inner(), 499_500);
+/// ```
+pub type Mutex<T> = lock_api::Mutex<RawMutex, T>;
+
+/// What a [`Mutex`] gives to the one who has it.
+pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
+
+/// What a guard is that was narrowed down to a part of the data.
+pub type MappedMutexGuard<'a, T> = lock_api::MappedMutexGuard<'a, RawMutex, T>;
+
+/// The mutex behind a [`Mutex`], without data.
+pub struct RawMutex {
+    word: MutexWord,
+}
+
+// SAFETY: `MutexWord` lets one through at a time: it is locked by a compare-exchange from not LOCKED, or handed over by the one who had it.
+unsafe impl lock_api::RawMutex for RawMutex {
+    #[expect(clippy::declare_interior_mutable_const, reason = "what the trait asks for")]
+    const INIT: Self = Self { word: MutexWord::new() };
+
+    type GuardMarker = lock_api::GuardNoSend;
+
+    #[inline]
+    #[track_caller]
+    fn lock(&self) {
+        if !self.word.try_lock_uncontended() && self.lock_slow(None, Location::caller()).is_err() {
+            fiber_limit("locking a mutex");
+        }
+    }
+
+    #[inline]
+    fn try_lock(&self) -> bool {
+        self.word.try_lock_uncontended() || self.word.try_lock(false)
+    }
+
+    #[inline]
+    unsafe fn unlock(&self) {
+        if !self.word.unlock_uncontended() {
+            self.unlock_slow();
+        }
+    }
+
+    fn is_locked(&self) -> bool {
+        self.word.is_locked()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl lock_api::RawMutexTimed for RawMutex {
+    type Duration = Duration;
+    type Instant = Instant;
+
+    #[track_caller]
+    fn try_lock_for(&self, timeout: Duration) -> bool {
+        self.word.try_lock_uncontended() || self.timed(Some(timeout), Location::caller())
+    }
+
+    #[track_caller]
+    fn try_lock_until(&self, timeout: Instant) -> bool {
+        self.word.try_lock_uncontended() || self.timed(wait::left_until(Some(timeout)), Location::caller())
+    }
+}
+
+impl RawMutex {
+    fn timed(&self, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
+        match self.lock_slow(limit, site) {
+            Ok(locked) => locked,
+            Err(FiberLimit) => fiber_limit("locking a mutex"),
+        }
+    }
+
+    /// Whether the mutex was had in time.
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(
+        &self,
+        limit: Option<Duration>,
+        site: &'static Location<'static>,
+    ) -> Result<bool, FiberLimit> {
+        let deadline = wait::deadline_in(limit);
+        let mut was_woken = false;
+        loop {
+            if self.word.try_lock(was_woken) {
+                return Ok(true);
+            }
+            let limit = if was_woken { wait::left_until(deadline) } else { limit };
+            let wants = if was_woken { WANTS_HANDOVER } else { WANTS_WAKE };
+            let terms = Terms { kind: WaitKind::Mutex, wants, limit, site };
+            let place = if was_woken { Enter::Front } else { Enter::Back };
+            let waited = wait::wait_in(
+                &self.word.queue,
+                terms,
+                |_, _| if self.word.announce(was_woken) { place } else { Enter::Not },
+                || {},
+                |list, _| self.word.note_left(list),
+            );
+            match waited {
+                Ok(Waited::NotNeeded | Waited::Given(HANDED_OVER)) => return Ok(true),
+                Ok(Waited::Given(_)) => was_woken = true,
+                Ok(Waited::TimedOut) => return Ok(false),
+                Err(FiberLimit) => {
+                    if was_woken {
+                        wait::wake_all(self.word.give_up_wake());
+                    }
+                    return Err(FiberLimit);
+                }
+            }
+        }
+    }
+
+    /// As `lock`, and never fails: for those who have to have it back.
+    pub(super) fn lock_unfailing(&self, site: &'static Location<'static>) {
+        if !self.word.try_lock_uncontended() && self.lock_slow(None, site).is_err() {
+            let what = crate::sched::wait::WaitFor { kind: WaitKind::Mutex, object: 0, site };
+            crate::sched::wait::poll_at_limit(what, || self.word.try_lock(false), |_| false);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_slow(&self) {
+        wait::wake_all(self.word.unlock());
+    }
+}
+
+impl fmt::Debug for RawMutex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawMutex").field("locked", &self.word.is_locked()).finish()
+    }
+}

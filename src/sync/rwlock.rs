@@ -1,0 +1,190 @@
+//! `RwLock`: lock_api's, on our waits.
+
+#![expect(unsafe_code, reason = "implements lock_api's traits")]
+
+use super::rwlock_word::{RwLockWord, WANTS_TO_READ, WANTS_TO_WRITE};
+use super::wait::{self, Enter, Terms, Waited};
+use crate::error::fiber_limit;
+use crate::fiber::WaitKind;
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// A reader-writer lock whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
+///
+/// The interface is that of [`lock_api::RwLock`]. Guards are not `Send`. They may be held across waits. Fibers of any system, and other
+/// threads, may use the same one.
+///
+/// # Fairness
+///
+/// First in, first out: while anybody waits, readers and writers alike join the queue, and readers that wait in a row are let in together. So a job
+/// that reads and locks the same lock once more to read waits for ever, if a writer waits in between: lock once, and hand the reference on.
+///
+/// # Panics of a holder
+///
+/// As with [`Mutex`](super::Mutex): there is no poisoning.
+///
+/// # Panics
+///
+/// With `FiberLimit` if a lock had to suspend the last fiber of a worker and no other can be made.
+///
+/// # Suspends
+///
+/// All functions that lock and do not just try, if they must wait.
+///
+/// # Examples
+///
+/// ```
+/// use ramie::sync::RwLock;
+///
+/// let names = RwLock::new(vec!["a"]);
+/// ramie::join(|| names.write().push("b"), || assert!(!names.read().is_empty()));
+/// assert_eq!(names.into_inner(), ["a", "b"]);
+/// ```
+pub type RwLock<T> = lock_api::RwLock<RawRwLock, T>;
+
+/// What a [`RwLock`] gives to those who read.
+pub type RwLockReadGuard<'a, T> = lock_api::RwLockReadGuard<'a, RawRwLock, T>;
+
+/// What a [`RwLock`] gives to the one who writes.
+pub type RwLockWriteGuard<'a, T> = lock_api::RwLockWriteGuard<'a, RawRwLock, T>;
+
+/// The lock behind a [`RwLock`], without data.
+pub struct RawRwLock {
+    word: RwLockWord,
+}
+
+// SAFETY: `RwLockWord` lets in one writer and nobody else, or readers only.
+unsafe impl lock_api::RawRwLock for RawRwLock {
+    #[expect(clippy::declare_interior_mutable_const, reason = "what the trait asks for")]
+    const INIT: Self = Self { word: RwLockWord::new() };
+
+    type GuardMarker = lock_api::GuardNoSend;
+
+    #[inline]
+    #[track_caller]
+    fn lock_shared(&self) {
+        self.lock(WANTS_TO_READ);
+    }
+
+    #[inline]
+    fn try_lock_shared(&self) -> bool {
+        self.word.try_take(WANTS_TO_READ)
+    }
+
+    #[inline]
+    unsafe fn unlock_shared(&self) {
+        self.unlock(WANTS_TO_READ);
+    }
+
+    #[inline]
+    #[track_caller]
+    fn lock_exclusive(&self) {
+        self.lock(WANTS_TO_WRITE);
+    }
+
+    #[inline]
+    fn try_lock_exclusive(&self) -> bool {
+        self.word.try_take(WANTS_TO_WRITE)
+    }
+
+    #[inline]
+    unsafe fn unlock_exclusive(&self) {
+        self.unlock(WANTS_TO_WRITE);
+    }
+
+    fn is_locked(&self) -> bool {
+        self.word.is_locked()
+    }
+
+    fn is_locked_exclusive(&self) -> bool {
+        self.word.is_locked_exclusive()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl lock_api::RawRwLockTimed for RawRwLock {
+    type Duration = Duration;
+    type Instant = Instant;
+
+    #[track_caller]
+    fn try_lock_shared_for(&self, timeout: Duration) -> bool {
+        self.try_lock_for(WANTS_TO_READ, timeout, Location::caller())
+    }
+
+    #[track_caller]
+    fn try_lock_shared_until(&self, timeout: Instant) -> bool {
+        let left = timeout.saturating_duration_since(Instant::now());
+        self.try_lock_for(WANTS_TO_READ, left, Location::caller())
+    }
+
+    #[track_caller]
+    fn try_lock_exclusive_for(&self, timeout: Duration) -> bool {
+        self.try_lock_for(WANTS_TO_WRITE, timeout, Location::caller())
+    }
+
+    #[track_caller]
+    fn try_lock_exclusive_until(&self, timeout: Instant) -> bool {
+        let left = timeout.saturating_duration_since(Instant::now());
+        self.try_lock_for(WANTS_TO_WRITE, left, Location::caller())
+    }
+}
+
+// SAFETY: the writer becomes one of the readers in one step.
+unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
+    unsafe fn downgrade(&self) {
+        wait::wake_all(self.word.downgrade());
+    }
+}
+
+impl RawRwLock {
+    #[inline]
+    #[track_caller]
+    fn lock(&self, wants: u32) {
+        if !self.word.try_take(wants) {
+            let locked = self.lock_slow(wants, None, Location::caller());
+            debug_assert!(locked, "without a limit it is waited for");
+        }
+    }
+
+    fn try_lock_for(&self, wants: u32, limit: Duration, site: &'static Location<'static>) -> bool {
+        self.word.try_take(wants) || self.lock_slow(wants, Some(limit), site)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self, wants: u32, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
+        let kind = if wants == WANTS_TO_WRITE { WaitKind::Write } else { WaitKind::Read };
+        let waited = wait::wait_in(
+            &self.word.queue,
+            Terms { kind, wants, limit, site },
+            |_, _| if self.word.announce(wants) { Enter::Back } else { Enter::Not },
+            || {},
+            // Those behind a writer that has left may be admitted now.
+            |list, woken| self.word.admit(list, woken),
+        );
+        match waited {
+            Ok(waited) => waited != Waited::TimedOut,
+            Err(_) => fiber_limit("locking a reader-writer lock"),
+        }
+    }
+
+    #[inline]
+    fn unlock(&self, wants: u32) {
+        if self.word.release(wants) {
+            self.unlock_slow();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_slow(&self) {
+        wait::wake_all(self.word.admit_next());
+    }
+}
+
+impl fmt::Debug for RawRwLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRwLock").field("locked", &self.word.is_locked()).finish()
+    }
+}

@@ -1,0 +1,108 @@
+//! How a fiber, or any other thread, waits in a primitive's queue.
+
+#![expect(unsafe_code, reason = "entries live on the stacks of their waiters")]
+
+use super::queue::{Entry, List, Queue, Woken};
+use crate::fiber::WaitKind;
+use crate::fiber::claim::Reason;
+use crate::sched::wait::{self, FiberLimit, WaitFor};
+use crate::sched::wake;
+use std::cell::{Cell, OnceCell};
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// It was not necessary.
+    NotNeeded,
+    /// Somebody has given this to the waiter.
+    Given(u32),
+    TimedOut,
+}
+
+/// What is decided under the lock before a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enter {
+    /// There is nothing to wait for.
+    Not,
+    Back,
+    Front,
+}
+
+/// What a wait is for, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) kind: WaitKind,
+    pub(super) wants: u32,
+    pub(super) limit: Option<Duration>,
+    pub(super) site: &'static Location<'static>,
+}
+
+/// Waits in `queue`, if `enter` says so under its lock. `entered` is called after that, when the waiter can be woken already;
+/// it must neither unwind nor wait. `left` is called under the lock if the time is over, after the waiter was taken out.
+pub(super) fn wait_in(
+    queue: &Queue,
+    terms: Terms,
+    enter: impl FnOnce(&mut List, &mut Woken) -> Enter,
+    entered: impl FnOnce(),
+    left: impl FnOnce(&mut List, &mut Woken),
+) -> Result<Waited, FiberLimit> {
+    let (entry, waited) = (OnceCell::<Entry>::new(), Cell::new(Waited::NotNeeded));
+    let what = WaitFor { kind: terms.kind, object: 0, site: terms.site };
+    let register = |node: &'static crate::memory::node::Node, ticket| {
+        // SAFETY: the node of a fiber or a thread waiter that is about to wait.
+        let claim = unsafe { wait::claim_of(node.as_ptr()) };
+        let entry = entry.get_or_init(|| Entry::new(node.as_ptr(), claim, ticket, terms.wants));
+        let mut woken = Woken::none();
+        let mut list = queue.lock();
+        let enters = enter(&mut list, &mut woken);
+        // SAFETY: the entry is in this function's frame, which is left after the wait: then somebody has claimed the entry and so taken it
+        // out, or `settle` has.
+        unsafe {
+            match enters {
+                Enter::Not => {}
+                Enter::Back => list.push_back(entry),
+                Enter::Front => list.push_front(entry),
+            }
+        }
+        drop(list);
+        wake_all(woken);
+        if enters != Enter::Not {
+            entered();
+        }
+        enters != Enter::Not
+    };
+    let settle = |reason| {
+        let entry = entry.get().expect("made when it was registered");
+        waited.set(match reason {
+            Reason::Signalled => Waited::Given(entry.given.get()),
+            Reason::TimedOut => {
+                let mut woken = Woken::none();
+                let mut list = queue.lock();
+                list.remove(entry);
+                left(&mut list, &mut woken);
+                drop(list);
+                wake_all(woken);
+                Waited::TimedOut
+            }
+        });
+    };
+    wait::wait_until(what, terms.limit, register, settle)?;
+    Ok(waited.get())
+}
+
+/// Wakes those who were claimed.
+pub(super) fn wake_all(woken: Woken) {
+    woken.wake_with(wake::wake_one);
+}
+
+/// What is left until `deadline`; `None` without one.
+pub(super) fn left_until(deadline: Option<Instant>) -> Option<Duration> {
+    deadline.map(|at| at.saturating_duration_since(Instant::now()))
+}
+
+/// The time that a limit of now means; `None` if it can never be reached.
+pub(super) fn deadline_in(limit: Option<Duration>) -> Option<Instant> {
+    limit.and_then(|limit| Instant::now().checked_add(limit))
+}
