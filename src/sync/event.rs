@@ -1,18 +1,13 @@
 //! `Event`: set and reset by hand, or by the one that it lets through.
 
-use super::queue::{List, Queue, Woken};
+use super::event_word::EventWord;
 use super::wait::{self, Enter, Terms, Waited};
 use crate::TimedOut;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
-use crate::primitives::{AtomicU32, Ordering};
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
-
-const SET: u32 = 1;
-/// Somebody is in the queue. Changed under its lock only.
-const WAITING: u32 = 2;
 
 /// A flag that can be waited for.
 ///
@@ -35,79 +30,56 @@ const WAITING: u32 = 2;
 /// assert!(LOADED.is_set());
 /// ```
 pub struct Event {
-    state: AtomicU32,
-    is_auto: bool,
-    queue: Queue,
+    word: EventWord,
 }
 
 impl Event {
     /// An event that stays set until it is reset; not set.
     #[cfg(not(any(loom, shuttle)))]
     pub const fn manual() -> Self {
-        Self { state: AtomicU32::new(0), is_auto: false, queue: Queue::new() }
+        Self { word: EventWord::new(false) }
     }
 
     /// An event that each `set` lets one waiter through; not set.
     #[cfg(not(any(loom, shuttle)))]
     pub const fn auto() -> Self {
-        Self { state: AtomicU32::new(0), is_auto: true, queue: Queue::new() }
+        Self { word: EventWord::new(true) }
     }
 
     #[cfg(any(loom, shuttle))]
     #[allow(missing_docs, reason = "for model checkers")]
     pub fn manual() -> Self {
-        Self { state: AtomicU32::new(0), is_auto: false, queue: Queue::new() }
+        Self { word: EventWord::new(false) }
     }
 
     #[cfg(any(loom, shuttle))]
     #[allow(missing_docs, reason = "for model checkers")]
     pub fn auto() -> Self {
-        Self { state: AtomicU32::new(0), is_auto: true, queue: Queue::new() }
+        Self { word: EventWord::new(true) }
     }
 
     /// Whether it is set now.
     pub fn is_set(&self) -> bool {
-        self.state.load(Ordering::Acquire) & SET != 0
+        self.word.is_set()
     }
 
     /// Sets it, or lets one waiter through.
+    #[inline]
     pub fn set(&self) {
-        let mut state = self.state.load(Ordering::Relaxed);
-        while state & WAITING == 0 {
-            // ORDERING: Release for those whom it lets through.
-            match self.state.compare_exchange_weak(state, state | SET, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => state = now,
-            }
+        if !self.word.try_set() {
+            self.set_slow();
         }
-        self.set_slow();
     }
 
     #[cold]
     #[inline(never)]
     fn set_slow(&self) {
-        let mut woken = Woken::none();
-        let mut list = self.queue.lock();
-        let lets_through = if self.is_auto {
-            std::iter::from_fn(|| (!list.is_empty()).then(|| list.claim_first(0, &mut woken)))
-                .any(|claimed| claimed)
-        } else {
-            while !list.is_empty() {
-                list.claim_first(0, &mut woken);
-            }
-            false
-        };
-        if !lets_through {
-            self.state.fetch_or(SET, Ordering::Release);
-        }
-        self.note_left(&list);
-        drop(list);
-        wait::wake_all(woken);
+        wait::wake_all(self.word.let_through());
     }
 
     /// Takes back what [`set`](Self::set) has done, as far as nobody has used it.
     pub fn reset(&self) {
-        self.state.fetch_and(!SET, Ordering::Relaxed);
+        self.word.reset();
     }
 
     /// Waits until it is set.
@@ -148,59 +120,30 @@ impl Event {
     /// Goes through if it is set now; whether it was.
     #[inline]
     pub fn try_pass(&self) -> bool {
-        if !self.is_auto {
-            return self.is_set();
-        }
-        let mut state = self.state.load(Ordering::Relaxed);
-        while state & SET != 0 {
-            // ORDERING: Acquire pairs with the Release in `set`.
-            match self.state.compare_exchange_weak(state, state & !SET, Ordering::Acquire, Ordering::Relaxed)
-            {
-                Ok(_) => return true,
-                Err(now) => state = now,
-            }
-        }
-        false
+        self.word.try_pass()
     }
 
     #[cold]
     #[inline(never)]
     fn wait_slow(&self, limit: Option<Duration>, site: &'static Location<'static>) -> Waited {
         let terms = Terms { kind: WaitKind::Event, wants: 0, limit, site };
-        let enter = |_: &mut List, _: &mut Woken| {
-            loop {
-                if self.try_pass() {
-                    return Enter::Not;
-                }
-                let state = self.state.load(Ordering::Relaxed);
-                // Only from not set to waiting, so that nobody waits while it is set.
-                let announced = self.state.compare_exchange(
-                    state & !SET,
-                    state & !SET | WAITING,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-                if announced.is_ok() {
-                    return Enter::Back;
-                }
-            }
-        };
-        match wait::wait_in(&self.queue, terms, enter, || {}, |list, _| self.note_left(list)) {
+        let waited = wait::wait_in(
+            &self.word.queue,
+            terms,
+            |_, _| if self.word.announce() { Enter::Back } else { Enter::Not },
+            || {},
+            |list, _| self.word.note_left(list),
+        );
+        match waited {
             Ok(waited) => waited,
             Err(_) => fiber_limit("waiting for an event"),
-        }
-    }
-
-    fn note_left(&self, list: &List) {
-        if list.is_empty() {
-            self.state.fetch_and(!WAITING, Ordering::Relaxed);
         }
     }
 }
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("set", &self.is_set()).field("auto", &self.is_auto).finish()
+        f.debug_struct("Event").field("set", &self.is_set()).field("auto", &self.word.is_auto()).finish()
     }
 }
 

@@ -12,6 +12,7 @@ mod barrier;
 mod condvar;
 #[cfg(not(loom))]
 mod event;
+pub(crate) mod event_word;
 #[cfg(not(loom))]
 mod mutex;
 pub(crate) mod mutex_word;
@@ -23,6 +24,7 @@ mod rwlock;
 pub(crate) mod rwlock_word;
 #[cfg(not(loom))]
 mod semaphore;
+pub(crate) mod semaphore_word;
 #[cfg(not(loom))]
 mod wait;
 

@@ -1,18 +1,13 @@
 //! `Semaphore`: so many at a time.
 
-use super::queue::{List, Queue, Woken};
+use super::semaphore_word::{self, SemaphoreWord};
 use super::wait::{self, Enter, Terms, Waited};
 use crate::TimedOut;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
-use crate::primitives::{AtomicU32, Ordering};
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
-
-/// Somebody is in the queue. Changed under its lock only.
-const WAITING: u32 = 1;
-const PERMIT: u32 = 2;
 
 /// A number of permits, which are taken and given back: for as many jobs at a time as a device, a budget or a licence allows.
 ///
@@ -37,9 +32,7 @@ const PERMIT: u32 = 2;
 /// assert_eq!(decoders.available(), 2);
 /// ```
 pub struct Semaphore {
-    /// The permits that are there, and whether somebody waits.
-    state: AtomicU32,
-    queue: Queue,
+    word: SemaphoreWord,
 }
 
 /// Permits that were taken; gives them back when it is dropped.
@@ -51,7 +44,7 @@ pub struct Permits<'a> {
 
 impl Semaphore {
     /// The most permits: 2,147,483,647.
-    pub const PERMITS_MAX: u32 = u32::MAX / PERMIT;
+    pub const PERMITS_MAX: u32 = semaphore_word::PERMITS_MAX;
 
     /// A semaphore with so many permits.
     ///
@@ -61,18 +54,18 @@ impl Semaphore {
     #[cfg(not(any(loom, shuttle)))]
     pub const fn new(permits: u32) -> Self {
         assert!(permits <= Self::PERMITS_MAX, "a semaphore has at most Semaphore::PERMITS_MAX permits");
-        Self { state: AtomicU32::new(permits * PERMIT), queue: Queue::new() }
+        Self { word: SemaphoreWord::new(permits) }
     }
 
     #[cfg(any(loom, shuttle))]
     #[allow(missing_docs, reason = "for model checkers")]
     pub fn new(permits: u32) -> Self {
-        Self { state: AtomicU32::new(permits * PERMIT), queue: Queue::new() }
+        Self { word: SemaphoreWord::new(permits) }
     }
 
     /// How many permits nobody has.
     pub fn available(&self) -> u32 {
-        self.state.load(Ordering::Relaxed) / PERMIT
+        self.word.available()
     }
 
     /// Waits for a permit.
@@ -98,7 +91,7 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire_many(&self, count: u32) -> Permits<'_> {
         assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
-        if !self.take(count) {
+        if !self.word.take(count) {
             let waited = self.acquire_slow(count, None, Location::caller());
             debug_assert_ne!(waited, Waited::TimedOut);
         }
@@ -117,7 +110,9 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire_timeout(&self, count: u32, limit: Duration) -> Result<Permits<'_>, TimedOut> {
         assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
-        if self.take(count) || self.acquire_slow(count, Some(limit), Location::caller()) != Waited::TimedOut {
+        if self.word.take(count)
+            || self.acquire_slow(count, Some(limit), Location::caller()) != Waited::TimedOut
+        {
             Ok(Permits { semaphore: self, count })
         } else {
             Err(TimedOut)
@@ -126,7 +121,7 @@ impl Semaphore {
 
     /// Takes so many permits if they are there and nobody waits.
     pub fn try_acquire(&self, count: u32) -> Option<Permits<'_>> {
-        (count <= Self::PERMITS_MAX && self.take(count)).then(|| Permits { semaphore: self, count })
+        (count <= Self::PERMITS_MAX && self.word.take(count)).then(|| Permits { semaphore: self, count })
     }
 
     /// Adds permits.
@@ -136,57 +131,25 @@ impl Semaphore {
     /// If there would be more than [`PERMITS_MAX`](Self::PERMITS_MAX).
     #[track_caller]
     pub fn add_permits(&self, count: u32) {
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            let next = count.checked_mul(PERMIT).and_then(|added| state.checked_add(added));
-            let Some(next) = next else { panic!("Semaphore: more permits than a semaphore can have") };
-            // ORDERING: Release for whoever gets them.
-            match self.state.compare_exchange_weak(state, next, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => state = now,
-            }
+        match self.word.add(count) {
+            None => panic!("Semaphore: more permits than a semaphore can have"),
+            Some(true) => self.admit(),
+            Some(false) => {}
         }
-        if state & WAITING != 0 {
-            self.admit();
-        }
-    }
-
-    #[inline]
-    fn take(&self, count: u32) -> bool {
-        let mut state = self.state.load(Ordering::Relaxed);
-        while state & WAITING == 0 && state >= count * PERMIT {
-            // ORDERING: Acquire pairs with the Release of whoever gave them back.
-            let next = state - count * PERMIT;
-            match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(now) => state = now,
-            }
-        }
-        false
     }
 
     #[cold]
     #[inline(never)]
     fn acquire_slow(&self, count: u32, limit: Option<Duration>, site: &'static Location<'static>) -> Waited {
         let terms = Terms { kind: WaitKind::Semaphore, wants: count, limit, site };
-        let enter = |_: &mut List, _: &mut Woken| {
-            loop {
-                if self.take(count) {
-                    return Enter::Not;
-                }
-                let state = self.state.load(Ordering::Relaxed);
-                let is_short = state & WAITING != 0 || state < count * PERMIT;
-                let announced = is_short
-                    && self
-                        .state
-                        .compare_exchange(state, state | WAITING, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok();
-                if announced {
-                    return Enter::Back;
-                }
-            }
-        };
-        match wait::wait_in(&self.queue, terms, enter, || {}, |list, woken| self.admit_from(list, woken)) {
+        let waited = wait::wait_in(
+            &self.word.queue,
+            terms,
+            |_, _| if self.word.announce(count) { Enter::Back } else { Enter::Not },
+            || {},
+            |list, woken| self.word.admit(list, woken),
+        );
+        match waited {
             Ok(waited) => waited,
             Err(_) => fiber_limit("waiting for a permit of a semaphore"),
         }
@@ -195,26 +158,7 @@ impl Semaphore {
     #[cold]
     #[inline(never)]
     fn admit(&self) {
-        let mut woken = Woken::none();
-        let mut list = self.queue.lock();
-        self.admit_from(&mut list, &mut woken);
-        drop(list);
-        wait::wake_all(woken);
-    }
-
-    /// Under the queue's lock: gives the first waiters what they want as far as it is there. While anybody waits, nobody else takes permits, so
-    /// the number can only grow meanwhile.
-    fn admit_from(&self, list: &mut List, woken: &mut Woken) {
-        while let Some(wants) = list.first_wants() {
-            // ORDERING: Acquire: what was done before the permits were given back is handed on to the waiter.
-            if self.state.load(Ordering::Acquire) < wants * PERMIT {
-                return;
-            }
-            if list.claim_first(0, woken) {
-                self.state.fetch_sub(wants * PERMIT, Ordering::Relaxed);
-            }
-        }
-        self.state.fetch_and(!WAITING, Ordering::Relaxed);
+        wait::wake_all(self.word.admit_next());
     }
 }
 
