@@ -6,6 +6,7 @@ use super::mutex_word::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
 use super::wait::{self, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
+use crate::primitives::spin_loop;
 use crate::sched::wait::FiberLimit;
 use std::fmt;
 use std::panic::Location;
@@ -53,6 +54,11 @@ pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
 
 /// What a guard is that was narrowed down to a part of the data.
 pub type MappedMutexGuard<'a, T> = lock_api::MappedMutexGuard<'a, RawMutex, T>;
+
+/// How often whoever finds a mutex taken looks again, with 1, 2, 4 and so on busy-wait instructions in between.
+const SPIN_ROUNDS: u32 = 6;
+/// The same while others wait.
+const SPIN_ROUNDS_BESIDE: u32 = 3;
 
 /// The mutex behind a [`Mutex`], without data.
 pub struct RawMutex {
@@ -115,6 +121,25 @@ impl RawMutex {
         }
     }
 
+    /// Looks for a moment whether the mutex becomes free; whether it was had. Most are held for less than it takes to suspend.
+    #[inline]
+    fn spin(&self) -> bool {
+        let rounds = match self.word.is_wanted() {
+            // Time means nothing to a model checker.
+            _ if cfg!(shuttle) => 0,
+            // Where others have given up already it is likely to be held for long.
+            true => SPIN_ROUNDS_BESIDE,
+            false => SPIN_ROUNDS,
+        };
+        for round in 0..rounds {
+            (0..1 << round).for_each(|_| spin_loop());
+            if !self.word.is_locked() && self.word.try_lock(false) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether the mutex was had in time.
     #[cold]
     #[inline(never)]
@@ -123,6 +148,9 @@ impl RawMutex {
         limit: Option<Duration>,
         site: &'static Location<'static>,
     ) -> Result<bool, FiberLimit> {
+        if self.spin() {
+            return Ok(true);
+        }
         let deadline = wait::deadline_in(limit);
         let mut was_woken = false;
         loop {

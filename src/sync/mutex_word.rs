@@ -53,6 +53,12 @@ impl MutexWord {
         self.state.load(Ordering::Relaxed) & LOCKED != 0
     }
 
+    /// Whether somebody waits for it.
+    #[cfg(not(loom))]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WAITING != 0
+    }
+
     #[inline]
     pub(super) fn try_lock_uncontended(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of whoever had it.
