@@ -11,3 +11,8 @@ pub(crate) mod prefetch;
 pub(crate) mod slots;
 #[cfg(all(unix, not(loom)))]
 pub(crate) mod stacks;
+
+// Not below `slots`, which the benchmarks take in by its path.
+#[cfg(all(test, not(any(loom, shuttle))))]
+#[path = "slots/tests.rs"]
+mod slots_tests;

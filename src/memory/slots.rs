@@ -150,7 +150,7 @@ pub(crate) unsafe trait Slot: Sized + Sync + 'static {
 }
 
 /// How many nodes are told apart; those of higher numbers share with lower ones.
-const NODES_MAX: usize = 8;
+pub(super) const NODES_MAX: usize = 8;
 /// One more than the highest node that a thread was ever on: no other node's stack has anything in it.
 static NODE_COUNT: AtomicUsize = AtomicUsize::new(1);
 
@@ -471,6 +471,3 @@ impl Cache {
         }
     }
 }
-
-#[cfg(all(test, not(any(loom, shuttle))))]
-mod tests;

@@ -1,6 +1,12 @@
-use super::*;
-use crate::memory::node::Kind;
+//! Slots that grow from many threads, and nodes.
+
+#![expect(unsafe_code, reason = "slots of its own")]
+
+use super::caches::Caches;
+use super::node::{Kind, Node};
+use super::slots::{Cache, Depot, NODES_MAX, Slot, for_each, made, node, node_index};
 use std::collections::HashSet;
+use std::ptr;
 use std::sync::Barrier;
 
 /// A slot whose depot no other test uses.
