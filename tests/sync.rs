@@ -522,29 +522,139 @@ fn a_bounded_pipeline_of_more_stages_than_workers() {
     }
 }
 
-/// At the limit of fibers a lock says so, a condition variable has its mutex back, and others go on.
+/// At the limit of fibers a lock is waited for in place, other waits say so, and a condition variable has its mutex back.
 #[test]
 fn at_the_limit_of_fibers() {
     let _watch = watch("fiber limit", 60);
     let system = common::sticky().workers(1).max_fibers(1).build().unwrap();
-    let (mutex, event) = (Mutex::new(0), Event::manual());
-    let guard = mutex.lock();
-    let refused = system.spawn(|| ()).join();
-    assert!(refused.is_ok());
-    let refused = catch_unwind(AssertUnwindSafe(|| system.run(|| *mutex.lock())));
-    assert!(refused.is_err());
-    assert!(catch_unwind(AssertUnwindSafe(|| system.run(|| event.wait()))).is_err());
-    drop(guard);
-    assert_eq!(system.run(|| *mutex.lock()), 0);
+    let (mutex, lock, event) = (Mutex::new(0), RwLock::new(0), Event::manual());
+    let refuses = |wait: &(dyn Fn() + Sync)| {
+        let refused = catch_unwind(AssertUnwindSafe(|| system.run(wait)));
+        let payload = refused.expect_err("no fiber is left");
+        assert!(payload.downcast_ref::<String>().is_some_and(|text| text.contains("FiberLimit")));
+    };
+    let long = Duration::from_secs(1000);
+    let (guard, write) = (mutex.lock(), lock.write());
+    refuses(&|| drop(mutex.try_lock_for(long)));
+    refuses(&|| drop(lock.try_read_for(long)));
+    refuses(&|| event.wait());
+    // Locks go on to look.
+    std::thread::scope(|threads| {
+        let waits = threads.spawn(|| {
+            system.run(|| {
+                let (first, second) = (*mutex.lock(), *lock.read());
+                (first, second, *lock.write())
+            })
+        });
+        std::thread::sleep(Duration::from_millis(5));
+        drop((guard, write));
+        assert_eq!(waits.join().unwrap(), (0, 0, 0));
+    });
     let changed = Condvar::new();
-    let refused = catch_unwind(AssertUnwindSafe(|| {
+    refuses(&|| {
+        let mut guard = mutex.lock();
+        changed.wait(&mut guard);
+    });
+    assert!(mutex.try_lock().is_some(), "its guard was dropped");
+    // A guard that gives its mutex up for a while has it back in any case: another thread takes it meanwhile.
+    let (had, taken, given_back) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            // The job has it then, and gives it up.
+            spin_until(|| had.load(SeqCst));
+            let mut other = mutex.lock();
+            taken.store(true, SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            *other += 1;
+            given_back.store(true, SeqCst);
+        });
         system.run(|| {
             let mut guard = mutex.lock();
-            changed.wait(&mut guard);
+            had.store(true, SeqCst);
+            ramie::sync::MutexGuard::unlocked(&mut guard, || spin_until(|| taken.load(SeqCst)));
+            assert!(given_back.load(SeqCst), "two have it");
+            *guard += 1;
         });
-    }));
-    assert!(refused.is_err());
-    assert!(mutex.try_lock().is_some(), "its guard was dropped");
+    });
+    assert_eq!(*mutex.lock(), 2);
+}
+
+/// As many fibers as a barrier's size are enough: the last one need not suspend.
+#[test]
+fn a_barrier_needs_no_more_fibers_than_its_size() {
+    let _watch = watch("barrier at the limit", 60);
+    let system = common::sticky().workers(1).max_fibers(4).build().unwrap();
+    let (barrier, through) = (Barrier::new(4), AtomicUsize::new(0));
+    system.scope(|s| {
+        for _ in 0..4 {
+            s.detach(|| {
+                barrier.wait();
+                through.fetch_add(1, SeqCst);
+            });
+        }
+    });
+    assert_eq!(through.into_inner(), 4);
+}
+
+/// A destructor that locks while its thread unwinds blocks the worker, beside a fiber of the same worker that is first in the queue and cannot
+/// run meanwhile.
+#[test]
+fn a_destructor_that_locks_while_unwinding_gets_the_mutex() {
+    struct Locks<'a>(&'a Mutex<u32>);
+    impl Drop for Locks<'_> {
+        fn drop(&mut self) {
+            *self.0.lock() += 1;
+        }
+    }
+    let _watch = watch("unwinding", 60);
+    let system = common::sticky().workers(1).build().unwrap();
+    for _ in 0..20 {
+        let mutex = Mutex::new(0);
+        let held = mutex.lock();
+        let queued = Counter::new(1);
+        std::thread::scope(|threads| {
+            let jobs = threads.spawn(|| {
+                system.scope(|s| {
+                    s.detach(|| {
+                        queued.signal();
+                        *mutex.lock() += 10;
+                    });
+                    let handle = s.spawn(|| {
+                        queued.wait();
+                        ramie::yield_now();
+                        let _locks = Locks(&mutex);
+                        panic!("unwinds");
+                    });
+                    let panicked: Result<(), _> = handle.join();
+                    assert!(panicked.is_err());
+                });
+            });
+            std::thread::sleep(Duration::from_millis(2));
+            drop(held);
+            jobs.join().unwrap();
+        });
+        assert_eq!(*mutex.lock(), 11);
+    }
+}
+
+/// Time limits in a deterministic system pass on its own clock, and one that no clock can express never passes.
+#[test]
+fn time_limits_of_a_deterministic_system() {
+    let _watch = watch("deterministic limits", 60);
+    let system = JobSystem::builder().deterministic(11).build().unwrap();
+    system.run(|| {
+        let (mutex, changed, event) = (Mutex::new(()), Condvar::new(), Event::manual());
+        let hour = Duration::from_secs(3600);
+        assert!(changed.wait_while_timeout(&mut mutex.lock(), hour, |()| true).is_err());
+        assert!(event.wait_timeout(hour).is_err());
+        ramie::scope(|s| {
+            s.detach(|| {
+                let _never = Counter::new(1).wait_timeout(hour);
+                event.set();
+            });
+            assert!(event.wait_timeout(Duration::MAX).is_ok());
+        });
+    });
 }
 
 #[test]

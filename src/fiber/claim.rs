@@ -56,6 +56,11 @@ impl Claim {
         self.0.compare_exchange(ticket.0, woken, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether nobody has claimed this wait yet.
+    pub(crate) fn is_open(&self, ticket: Ticket) -> bool {
+        self.0.load(Ordering::Relaxed) == ticket.0
+    }
+
     /// Ends a wait that was woken, and tells why. Only the waiter calls this.
     pub(crate) fn finish(&self) -> Reason {
         // ORDERING: Acquire pairs with the Release in `claim`.

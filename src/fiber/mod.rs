@@ -80,6 +80,11 @@ mod slot {
     }
 
     impl WaitKind {
+        /// Whether somebody must give up what is waited for.
+        pub(crate) fn is_for_exclusion(self) -> bool {
+            matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
+        }
+
         const ALL: [WaitKind; 17] = [
             WaitKind::Nothing,
             WaitKind::Counter,

@@ -231,7 +231,7 @@ pub(crate) fn wait_until(
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
             worker.reserve_spare()?;
             worker.flush_credit();
-            let seeded_limit = limit.filter(|_| worker.is_seeded());
+            let seeded_limit = limit.filter(|_| deadline.is_some() && worker.is_seeded());
             let deadline = deadline.filter(|_| seeded_limit.is_none());
             if deadline.is_some() {
                 // Nothing may fail between registering and suspending.
@@ -243,7 +243,12 @@ pub(crate) fn wait_until(
             if register(fiber.node(), ticket) {
                 let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
                 let seeded = seeded_limit.map(|limit| worker.start_seeded_timer(limit, fiber, ticket));
-                worker.suspend_waiting();
+                if what.kind.is_for_exclusion() {
+                    // Low work is not held back meanwhile: who has the lock may be among it.
+                    worker.suspend();
+                } else {
+                    worker.suspend_waiting();
+                }
                 let reason = fiber.claim.finish();
                 if let Some(timer) = timer {
                     timer.cancel();

@@ -64,23 +64,37 @@ impl Barrier {
     /// Inside a job, unless it is the last. Elsewhere the thread blocks.
     #[track_caller]
     pub fn wait(&self) -> bool {
+        // The last one need not be able to suspend.
+        let mut list = self.queue.lock();
+        if self.arrived.load(Ordering::Relaxed) + 1 >= self.size {
+            let woken = self.open(&mut list);
+            drop(list);
+            wait::wake_all(woken);
+            return true;
+        }
+        drop(list);
         let enter = |list: &mut List, woken: &mut Woken| {
             let arrived = self.arrived.load(Ordering::Relaxed) + 1;
-            if arrived < self.size {
-                self.arrived.store(arrived, Ordering::Relaxed);
-                return Enter::Back;
+            if arrived >= self.size {
+                *woken = self.open(list);
+                return Enter::Not;
             }
-            self.arrived.store(0, Ordering::Relaxed);
-            while !list.is_empty() {
-                list.claim_first(0, woken);
-            }
-            Enter::Not
+            self.arrived.store(arrived, Ordering::Relaxed);
+            Enter::Back
         };
         let terms = Terms { kind: WaitKind::Barrier, wants: 0, limit: None, site: Location::caller() };
         match wait::wait_in(&self.queue, terms, enter, || {}, |_, _| {}) {
             Ok(waited) => waited == Waited::NotNeeded,
             Err(_) => fiber_limit("waiting at a barrier"),
         }
+    }
+
+    /// Under the queue's lock: all have arrived.
+    fn open(&self, list: &mut List) -> Woken {
+        let mut woken = Woken::none();
+        self.arrived.store(0, Ordering::Relaxed);
+        list.claim_all(&mut woken);
+        woken
     }
 }
 

@@ -131,7 +131,9 @@ impl Condvar {
             if left.is_zero() {
                 return Err(TimedOut);
             }
-            let _asked_again = self.wait_timeout(guard, left);
+            if self.wait_timeout(guard, left).is_err() {
+                return if condition(guard) { Err(TimedOut) } else { Ok(()) };
+            }
         }
         Ok(())
     }
@@ -187,7 +189,9 @@ impl Condvar {
         );
         match waited {
             Ok(waited) => {
-                mutex.lock_unfailing(site);
+                if !mutex.try_lock() {
+                    mutex.lock_unfailing(site);
+                }
                 waited
             }
             Err(_) => fiber_limit("waiting for a condition variable"),

@@ -60,10 +60,14 @@ impl EventWord {
         let mut woken = Woken::none();
         let mut list = self.queue.lock();
         let mut is_used = false;
-        while !list.is_empty() && !(self.is_auto && is_used) {
-            is_used |= list.claim_first(0, &mut woken);
+        if self.is_auto {
+            while !is_used && !list.is_empty() {
+                is_used = list.claim_first(0, &mut woken);
+            }
+        } else {
+            list.claim_all(&mut woken);
         }
-        if !(self.is_auto && is_used) {
+        if !is_used {
             self.state.fetch_or(SET, Ordering::Release);
         }
         self.note_left(&list);

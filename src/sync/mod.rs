@@ -1,7 +1,9 @@
 //! Locks, events and their like for jobs: a wait suspends the fiber, and its worker runs something else.
 //!
-//! All of them may be used by fibers of any system and by other threads at the same time; outside of jobs a wait parks the thread. None
-//! allocates. Their uncontended paths are one compare-exchange; waiters stand in a list on their own stacks (`queue.rs`).
+//! All of them may be used by fibers of any system and by other threads at the same time; outside of jobs, and while a thread unwinds, a wait
+//! parks the thread. Locks, events and permits that are there for the taking cost one compare-exchange; waiters stand in a list on their own
+//! stacks (`queue.rs`), under a lock that is held for a few steps. A [Background](crate::Priority::Background) job may be stopped with any of them held,
+//! that inner lock included: keep them apart from what frames' jobs use.
 //!
 //! Unlike their counterparts in the standard library they may be held, or waited for, across other waits: a `std::sync::Mutex` that a job holds
 //! while it waits blocks the whole worker of everybody else who wants it.
@@ -35,6 +37,8 @@ pub use {
     event::Event,
     mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex},
     once::{Once, OnceLock},
-    rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    rwlock::{
+        MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    },
     semaphore::{Permits, Semaphore},
 };

@@ -7,7 +7,7 @@ use super::wait::{self, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::primitives::spin_loop;
-use crate::sched::wait::FiberLimit;
+use crate::sched::wait::{FiberLimit, WaitFor};
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -21,8 +21,12 @@ use std::time::{Duration, Instant};
 /// # Fairness
 ///
 /// Whoever comes by may take a mutex that is free, also while others wait (*barging*). The first who waits is woken when it becomes free; if it
-/// finds it taken, it is the next to get it, by handover. So nobody is overtaken in this way more than once, and all get it in the
-/// order in which they came, but for that.
+/// finds it taken when it runs, it is the next to get it, by handover. All get it in the order in which they came, but for that. A waiter whose
+/// worker is busy with another job runs when that lets it.
+///
+/// While a thread unwinds, a lock blocks it in place; so a destructor that may run then, and locks what other jobs of the worker wait for, is better
+/// avoided. A [Background](crate::Priority::Background) job that holds, or is handed, a mutex that others want keeps them waiting until its thread is
+/// given a CPU again.
 ///
 /// # Panics of a holder
 ///
@@ -31,8 +35,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// `lock` panics with `FiberLimit` if it had to suspend the last fiber of a worker and no other can be made. A job that locks a mutex that it
-/// holds waits for ever; so does one whose holder never goes on. Both are in the dump.
+/// `try_lock_for` and `try_lock_until` panic with `FiberLimit` if they had to suspend the last fiber of a worker and no other can be made; `lock`
+/// goes on to look then. A job that locks a mutex that it holds waits for ever; so does one whose holder never goes on. Both are in the dump.
 ///
 /// # Suspends
 ///
@@ -57,6 +61,8 @@ pub type MappedMutexGuard<'a, T> = lock_api::MappedMutexGuard<'a, RawMutex, T>;
 
 /// How often whoever finds a mutex taken looks again, with 1, 2, 4 and so on busy-wait instructions in between.
 const SPIN_ROUNDS: u32 = 6;
+/// How long a thread that blocks in place sleeps between two looks.
+const IN_PLACE_LOOK: Duration = Duration::from_millis(1);
 /// The same while others wait.
 const SPIN_ROUNDS_BESIDE: u32 = 3;
 
@@ -67,22 +73,22 @@ pub struct RawMutex {
 
 // SAFETY: `MutexWord` lets one through at a time: it is locked by a compare-exchange from not LOCKED, or handed over by the one who had it.
 unsafe impl lock_api::RawMutex for RawMutex {
-    #[expect(clippy::declare_interior_mutable_const, reason = "what the trait asks for")]
     const INIT: Self = Self { word: MutexWord::new() };
 
     type GuardMarker = lock_api::GuardNoSend;
 
+    // It does not unwind: `MutexGuard::unlocked` takes the mutex back while its guard is alive.
     #[inline]
     #[track_caller]
     fn lock(&self) {
-        if !self.word.try_lock_uncontended() && self.lock_slow(None, Location::caller()).is_err() {
-            fiber_limit("locking a mutex");
+        if !self.word.try_lock_uncontended() {
+            self.lock_unfailing(Location::caller());
         }
     }
 
     #[inline]
     fn try_lock(&self) -> bool {
-        self.word.try_lock_uncontended() || self.word.try_lock(false)
+        self.word.try_lock_uncontended() || self.word.try_lock()
     }
 
     #[inline]
@@ -125,15 +131,15 @@ impl RawMutex {
     #[inline]
     fn spin(&self) -> bool {
         let rounds = match self.word.is_wanted() {
-            // Time means nothing to a model checker.
-            _ if cfg!(shuttle) => 0,
+            // Time means nothing to a model checker; and who has it may be a fiber of the only worker.
+            _ if cfg!(shuttle) || wait::is_alone() => 0,
             // Where others have given up already it is likely to be held for long.
             true => SPIN_ROUNDS_BESIDE,
             false => SPIN_ROUNDS,
         };
         for round in 0..rounds {
             (0..1 << round).for_each(|_| spin_loop());
-            if !self.word.is_locked() && self.word.try_lock(false) {
+            if !self.word.is_locked() && self.word.try_lock() {
                 return true;
             }
         }
@@ -152,41 +158,41 @@ impl RawMutex {
             return Ok(true);
         }
         let deadline = wait::deadline_in(limit);
+        let in_place = wait::blocks_in_place();
         let mut was_woken = false;
         loop {
-            if self.word.try_lock(was_woken) {
+            if self.word.try_lock() {
                 return Ok(true);
             }
-            let limit = if was_woken { wait::left_until(deadline) } else { limit };
+            let left = if was_woken { wait::left_until(deadline) } else { limit };
             let wants = if was_woken { WANTS_HANDOVER } else { WANTS_WAKE };
+            // Somebody of this very worker may have been woken in its place, and cannot run.
+            let limit = if in_place { Some(left.unwrap_or(IN_PLACE_LOOK).min(IN_PLACE_LOOK)) } else { left };
             let terms = Terms { kind: WaitKind::Mutex, wants, limit, site };
             let place = if was_woken { Enter::Front } else { Enter::Back };
             let waited = wait::wait_in(
                 &self.word.queue,
                 terms,
-                |_, _| if self.word.announce(was_woken) { place } else { Enter::Not },
+                |_, _| if self.word.announce() { place } else { Enter::Not },
                 || {},
                 |list, _| self.word.note_left(list),
-            );
+            )?;
             match waited {
-                Ok(Waited::NotNeeded | Waited::Given(HANDED_OVER)) => return Ok(true),
-                Ok(Waited::Given(_)) => was_woken = true,
-                Ok(Waited::TimedOut) => return Ok(false),
-                Err(FiberLimit) => {
-                    if was_woken {
-                        wait::wake_all(self.word.give_up_wake());
-                    }
-                    return Err(FiberLimit);
+                Waited::NotNeeded | Waited::Given(HANDED_OVER) => return Ok(true),
+                Waited::Given(_) => was_woken = true,
+                Waited::TimedOut if in_place && left.is_none_or(|left| left > IN_PLACE_LOOK) => {
+                    was_woken = true
                 }
+                Waited::TimedOut => return Ok(false),
             }
         }
     }
 
-    /// As `lock`, and never fails: for those who have to have it back.
+    /// Locks, and never fails nor unwinds: where no fiber is left to go on with, it looks again and again.
     pub(super) fn lock_unfailing(&self, site: &'static Location<'static>) {
-        if !self.word.try_lock_uncontended() && self.lock_slow(None, site).is_err() {
-            let what = crate::sched::wait::WaitFor { kind: WaitKind::Mutex, object: 0, site };
-            crate::sched::wait::poll_at_limit(what, || self.word.try_lock(false), |_| false);
+        if self.lock_slow(None, site).is_err() {
+            let what = WaitFor { kind: WaitKind::Mutex, object: 0, site };
+            crate::sched::wait::poll_at_limit(what, || self.word.try_lock(), |_| false);
         }
     }
 

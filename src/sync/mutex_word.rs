@@ -3,16 +3,17 @@
 //! ```text
 //!   LOCKED   somebody has it
 //!   WAITING  somebody is in the queue. Changed under its lock only
-//!   WOKEN    a waiter was woken and has not tried again yet: no other is woken meanwhile
 //! ```
 //!
 //! Without waiters locking and unlocking are a compare-exchange each. With some, whoever unlocks wakes the first, and the mutex is free: who
 //! comes by at that moment may have it (*barging*), because the one that was woken may need microseconds to run. A waiter that was woken and found
-//! the mutex taken goes to the front of the queue, and the next who unlocks hands the mutex over to it. So nobody loses more than
-//! once after its turn has come, and whoever is behind it in the queue waits for at most as many others.
+//! the mutex taken goes to the front of the queue, and the next who unlocks hands the mutex over to it.
 //!
-//! INVARIANT: if WAITING is set and LOCKED is not, then WOKEN is set, or the queue's lock is held by whoever is about to wake somebody: the mutex
-//! is never free while all who want it sleep.
+//! Every unlock wakes one, whether those that were woken before have run yet or not: the worker of one of them may be busy with something else for
+//! long.
+//!
+//! LIVENESS: whoever is in the queue was announced under its lock while somebody had the mutex, and that one, who needs the same lock to
+//! unlock then, wakes somebody. Whoever is woken takes the mutex, and so unlocks it some day, or is in the queue again.
 //!
 //! loom holds this in `mutex_word/model.rs`.
 
@@ -21,7 +22,6 @@ use crate::primitives::{AtomicU32, Ordering};
 
 const LOCKED: u32 = 1;
 const WAITING: u32 = 2;
-const WOKEN: u32 = 4;
 
 /// What a waiter wants that was overtaken once.
 pub(super) const WANTS_HANDOVER: u32 = 1;
@@ -65,11 +65,11 @@ impl MutexWord {
         self.state.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the mutex if nobody has it. `was_woken` says that the caller is the waiter that WOKEN stands for, which is over with a success.
-    pub(super) fn try_lock(&self, was_woken: bool) -> bool {
+    /// Takes the mutex if nobody has it.
+    pub(super) fn try_lock(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & LOCKED == 0 {
-            let next = if was_woken { state & !WOKEN } else { state } | LOCKED;
+            let next = state | LOCKED;
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
@@ -79,14 +79,13 @@ impl MutexWord {
     }
 
     /// Under the queue's lock: says that the caller is about to be in the queue; false if it has the mutex instead.
-    pub(super) fn announce(&self, was_woken: bool) -> bool {
+    pub(super) fn announce(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
-            let kept = if was_woken { state & !WOKEN } else { state };
-            let (next, has_it) =
-                if state & LOCKED == 0 { (kept | LOCKED, true) } else { (kept | WAITING, false) };
+            let is_free = state & LOCKED == 0;
+            let next = state | if is_free { LOCKED } else { WAITING };
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return !has_it,
+                Ok(_) => return !is_free,
                 Err(now) => state = now,
             }
         }
@@ -102,62 +101,26 @@ impl MutexWord {
     pub(super) fn unlock(&self) -> Woken {
         let mut woken = Woken::none();
         let mut list = self.queue.lock();
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            let wants = list.first_wants();
-            if wants == Some(WANTS_HANDOVER) {
+        while let Some(wants) = list.first_wants() {
+            if wants == WANTS_HANDOVER {
                 if list.claim_first(HANDED_OVER, &mut woken) {
-                    if list.is_empty() {
-                        self.state.fetch_and(!WAITING, Ordering::Relaxed);
-                    }
+                    self.note_left(&list);
                     return woken;
                 }
-                continue;
-            }
-            // Somebody who was woken will try again soon.
-            let wakes = wants.is_some() && state & WOKEN == 0;
-            if wakes && !list.claim_first(WOKEN_TO_TRY, &mut woken) {
-                continue;
-            }
-            loop {
-                let mut next = state & !LOCKED;
-                if wakes {
-                    next |= WOKEN;
-                }
-                if list.is_empty() {
-                    next &= !WAITING;
-                }
-                // ORDERING: Release, as in `unlock_uncontended`.
-                match self.state.compare_exchange_weak(state, next, Ordering::Release, Ordering::Relaxed) {
-                    Ok(_) => return woken,
-                    Err(now) => state = now,
-                }
-                if !wakes {
-                    // The waiter that WOKEN stood for may have given up, and another one is to be woken.
-                    break;
-                }
+            } else if list.claim_first(WOKEN_TO_TRY, &mut woken) {
+                break;
             }
         }
+        let left = if list.is_empty() { !(LOCKED | WAITING) } else { !LOCKED };
+        // ORDERING: Release, as in `unlock_uncontended`.
+        self.state.fetch_and(left, Ordering::Release);
+        woken
     }
 
     /// Under the queue's lock: somebody has left the queue because its time was over.
     pub(super) fn note_left(&self, list: &List) {
         if list.is_empty() {
             self.state.fetch_and(!WAITING, Ordering::Relaxed);
-        }
-    }
-
-    /// A waiter that was woken gives up: another one is woken in its place, now or by whoever has the mutex.
-    pub(super) fn give_up_wake(&self) -> Woken {
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            // If it is free: as whoever locks and unlocks at once.
-            let next = state & !WOKEN | LOCKED;
-            match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) if state & LOCKED == 0 => return self.unlock(),
-                Ok(_) => return Woken::none(),
-                Err(now) => state = now,
-            }
         }
     }
 }

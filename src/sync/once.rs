@@ -100,9 +100,7 @@ impl Once {
         let mut list = self.queue.lock();
         // ORDERING: Release publishes what was done.
         self.state.store(state, Ordering::Release);
-        while !list.is_empty() {
-            list.claim_first(0, &mut woken);
-        }
+        list.claim_all(&mut woken);
         drop(list);
         wait::wake_all(woken);
     }
@@ -158,8 +156,6 @@ pub struct OnceLock<T> {
 
 // SAFETY: the value is written by one, and shared after that was published; whoever drops it may be another thread than the one that has made it.
 unsafe impl<T: Send + Sync> Sync for OnceLock<T> {}
-// SAFETY: as for `T` itself.
-unsafe impl<T: Send> Send for OnceLock<T> {}
 
 impl<T> OnceLock<T> {
     /// There is no value yet.

@@ -19,8 +19,8 @@ pub(crate) struct Entry {
     pub(crate) node: *mut Node,
     claim: *const Claim,
     ticket: Ticket,
-    /// What it wants, in words of the primitive. Changed by whoever has the lock, or has claimed the entry.
-    pub(crate) wants: Cell<u32>,
+    /// What it wants, in words of the primitive.
+    wants: u32,
     /// What it was given. Written by whoever has claimed the entry, read by the waiter once it was woken.
     pub(crate) given: Cell<u32>,
     /// Neighbours; changed under the lock only, or by whoever has claimed the entry.
@@ -35,7 +35,7 @@ impl Entry {
             node,
             claim,
             ticket,
-            wants: Cell::new(wants),
+            wants,
             given: Cell::new(0),
             next: Cell::new(ptr::null()),
             previous: Cell::new(ptr::null()),
@@ -132,10 +132,26 @@ impl List {
         }
     }
 
-    /// What the first waiter wants.
-    pub(crate) fn first_wants(&self) -> Option<u32> {
+    /// What the first waiter wants, of those whose time is not over.
+    pub(crate) fn first_wants(&mut self) -> Option<u32> {
         // SAFETY: entries in the list are in place while the lock is held.
-        unsafe { self.head.as_ref() }.map(|entry| entry.wants.get())
+        while let Some(entry) = unsafe { self.head.as_ref() } {
+            // SAFETY: claim words live in slots.
+            let claim = unsafe { &*entry.claim };
+            if claim.is_open(entry.ticket) {
+                return Some(entry.wants);
+            }
+            // A clock was faster. The waiter may not run for long, and must not hold up those behind it.
+            self.remove(entry);
+        }
+        None
+    }
+
+    /// Takes all waiters out, and adds them to `woken`.
+    pub(crate) fn claim_all(&mut self, woken: &mut Woken) {
+        while !self.is_empty() {
+            self.claim_first(0, woken);
+        }
     }
 
     /// Takes the first waiter out, and adds it to `woken` with what it is given if no clock was faster; whether that was so.
@@ -143,7 +159,6 @@ impl List {
         // SAFETY: as above.
         let Some(entry) = (unsafe { self.head.as_ref() }) else { return false };
         self.remove(entry);
-        // Before the claim: afterwards only this thread may use the entry, but the waiter may not look before it is woken.
         // SAFETY: claim words live in slots.
         let claimed = unsafe { &*entry.claim }.claim(entry.ticket, Reason::Signalled);
         if claimed {

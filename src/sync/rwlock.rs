@@ -6,6 +6,7 @@ use super::rwlock_word::{RwLockWord, WANTS_TO_READ, WANTS_TO_WRITE};
 use super::wait::{self, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
+use crate::sched::wait::{FiberLimit, WaitFor};
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -26,7 +27,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// With `FiberLimit` if a lock had to suspend the last fiber of a worker and no other can be made.
+/// The functions with a time limit panic with `FiberLimit` if they had to suspend the last fiber of a worker and no other can be made; the others go
+/// on to look then.
 ///
 /// # Suspends
 ///
@@ -46,6 +48,12 @@ pub type RwLock<T> = lock_api::RwLock<RawRwLock, T>;
 /// What a [`RwLock`] gives to those who read.
 pub type RwLockReadGuard<'a, T> = lock_api::RwLockReadGuard<'a, RawRwLock, T>;
 
+/// What a guard is that was narrowed down to a part of the data.
+pub type MappedRwLockReadGuard<'a, T> = lock_api::MappedRwLockReadGuard<'a, RawRwLock, T>;
+
+/// What a guard is that was narrowed down to a part of the data.
+pub type MappedRwLockWriteGuard<'a, T> = lock_api::MappedRwLockWriteGuard<'a, RawRwLock, T>;
+
 /// What a [`RwLock`] gives to the one who writes.
 pub type RwLockWriteGuard<'a, T> = lock_api::RwLockWriteGuard<'a, RawRwLock, T>;
 
@@ -56,7 +64,6 @@ pub struct RawRwLock {
 
 // SAFETY: `RwLockWord` lets in one writer and nobody else, or readers only.
 unsafe impl lock_api::RawRwLock for RawRwLock {
-    #[expect(clippy::declare_interior_mutable_const, reason = "what the trait asks for")]
     const INIT: Self = Self { word: RwLockWord::new() };
 
     type GuardMarker = lock_api::GuardNoSend;
@@ -142,19 +149,35 @@ impl RawRwLock {
     #[track_caller]
     fn lock(&self, wants: u32) {
         if !self.word.try_take(wants) {
-            let locked = self.lock_slow(wants, None, Location::caller());
-            debug_assert!(locked, "without a limit it is waited for");
+            self.lock_unfailing(wants, Location::caller());
         }
     }
 
     fn try_lock_for(&self, wants: u32, limit: Duration, site: &'static Location<'static>) -> bool {
-        self.word.try_take(wants) || self.lock_slow(wants, Some(limit), site)
+        self.word.try_take(wants)
+            || self
+                .lock_slow(wants, Some(limit), site)
+                .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"))
+    }
+
+    /// Locks, and never unwinds: `unlocked` of a guard takes the lock back while the guard is alive. Where no fiber is left to go on
+    /// with, it looks again and again.
+    fn lock_unfailing(&self, wants: u32, site: &'static Location<'static>) {
+        if self.lock_slow(wants, None, site).is_err() {
+            let what = WaitFor { kind: kind_of(wants), object: 0, site };
+            crate::sched::wait::poll_at_limit(what, || self.word.try_take(wants), |_| false);
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn lock_slow(&self, wants: u32, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
-        let kind = if wants == WANTS_TO_WRITE { WaitKind::Write } else { WaitKind::Read };
+    fn lock_slow(
+        &self,
+        wants: u32,
+        limit: Option<Duration>,
+        site: &'static Location<'static>,
+    ) -> Result<bool, FiberLimit> {
+        let kind = kind_of(wants);
         let waited = wait::wait_in(
             &self.word.queue,
             Terms { kind, wants, limit, site },
@@ -163,10 +186,7 @@ impl RawRwLock {
             // Those behind a writer that has left may be admitted now.
             |list, woken| self.word.admit(list, woken),
         );
-        match waited {
-            Ok(waited) => waited != Waited::TimedOut,
-            Err(_) => fiber_limit("locking a reader-writer lock"),
-        }
+        waited.map(|waited| waited != Waited::TimedOut)
     }
 
     #[inline]
@@ -181,6 +201,10 @@ impl RawRwLock {
     fn unlock_slow(&self) {
         wait::wake_all(self.word.admit_next());
     }
+}
+
+fn kind_of(wants: u32) -> WaitKind {
+    if wants == WANTS_TO_WRITE { WaitKind::Write } else { WaitKind::Read }
 }
 
 impl fmt::Debug for RawRwLock {

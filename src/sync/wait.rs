@@ -6,7 +6,7 @@ use super::queue::{Entry, List, Queue, Woken};
 use crate::fiber::WaitKind;
 use crate::fiber::claim::Reason;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
-use crate::sched::wake;
+use crate::sched::{current, wake};
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -48,6 +48,10 @@ pub(super) fn wait_in(
     entered: impl FnOnce(),
     left: impl FnOnce(&mut List, &mut Woken),
 ) -> Result<Waited, FiberLimit> {
+    if terms.limit == Some(Duration::ZERO) && terms.kind != WaitKind::Condvar {
+        // The caller has just looked.
+        return Ok(Waited::TimedOut);
+    }
     let (entry, waited) = (OnceCell::<Entry>::new(), Cell::new(Waited::NotNeeded));
     let what = WaitFor { kind: terms.kind, object: 0, site: terms.site };
     let register = |node: &'static crate::memory::node::Node, ticket| {
@@ -90,6 +94,16 @@ pub(super) fn wait_in(
     };
     wait::wait_until(what, terms.limit, register, settle)?;
     Ok(waited.get())
+}
+
+/// Whether the calling thread is a worker's that unwinds, and so blocks where it is.
+pub(super) fn blocks_in_place() -> bool {
+    std::thread::panicking() && current::worker().is_some_and(|worker| worker.in_fiber())
+}
+
+/// Whether the calling fiber's worker is the only one of its system.
+pub(super) fn is_alone() -> bool {
+    current::worker().is_some_and(|worker| worker.in_fiber() && worker.system().workers() == 1)
 }
 
 /// Wakes those who were claimed.

@@ -40,7 +40,7 @@ impl Model {
         let wake = |node| wake_one_of(&self.waiters, node);
         let mut was_woken = false;
         loop {
-            if self.word.try_lock(was_woken) {
+            if self.word.try_lock() {
                 return true;
             }
             let waited = self.waiters[me].wait_in(
@@ -48,7 +48,7 @@ impl Model {
                 if was_woken { WANTS_HANDOVER } else { WANTS_WAKE },
                 gives_up,
                 wake,
-                |_, _| self.word.announce(was_woken).then_some(was_woken),
+                |_, _| self.word.announce().then_some(was_woken),
                 |list, _| self.word.note_left(list),
             );
             match waited {
@@ -118,39 +118,4 @@ fn model_a_waiter_that_gives_up_takes_nothing_along() {
 #[test]
 fn model_waiters_that_give_up_leave_the_mutex_usable() {
     check(3, 2, 2, &[0, 1]);
-}
-
-/// A waiter that was woken cannot wait again (its fibers are at their limit) and says so.
-#[test]
-fn model_a_woken_waiter_that_gives_up_passes_the_wake_on() {
-    explore(2, || {
-        let model = Model::new();
-        assert!(model.lock(0, false));
-        let theirs = Arc::clone(&model);
-        let waiter = thread::spawn(move || {
-            // As `lock`, up to the wake.
-            let wake = |node| wake_one_of(&theirs.waiters, node);
-            let waited = theirs.waiters[1].wait_in(
-                &theirs.word.queue,
-                WANTS_WAKE,
-                false,
-                wake,
-                |_, _| theirs.word.announce(false).then_some(false),
-                |_, _| {},
-            );
-            match waited {
-                None => theirs.unlock(),
-                Some(given) => {
-                    assert_ne!(given, Ok(HANDED_OVER));
-                    theirs.word.give_up_wake().wake_with(wake);
-                }
-            }
-        });
-        let theirs = Arc::clone(&model);
-        let other = thread::spawn(move || assert_eq!(theirs.count_once(2, false), 1));
-        model.unlock();
-        waiter.join().unwrap();
-        other.join().unwrap();
-        assert!(model.word.try_lock_uncontended());
-    });
 }
