@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rng, soak, watch};
+use common::{Rng, Watch, soak};
 use ramie::{
     BackgroundFallback, BuildError, Builder, Counter, Drain, FrameArenas, JobError, JobSystem, Priority,
     WorkerLocal,
@@ -14,6 +14,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use Priority::{Background, High, Low, Normal};
+
+/// Watches over the rest of the test. Background threads get a thirtieth of a CPU that others want, so where the machine is busy with something else
+/// these tests take that much longer.
+fn watch(what: &'static str, seconds: u64) -> Watch {
+    common::watch(what, 10 * seconds)
+}
 
 /// A system with so many workers of each kind.
 fn system(workers: usize, background: usize) -> JobSystem {
