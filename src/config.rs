@@ -617,14 +617,23 @@ fn background_fallback(requested: usize, deterministic: Option<u64>) -> Option<B
         sys::become_idle_thread()
     };
     let tried = std::thread::Builder::new().name("ramie-probe".into()).spawn(try_out);
-    match tried.map(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-            return Some(BackgroundFallback::Unsupported);
+    let tried =
+        tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into())));
+    fallback_of(tried, || Topology::detect().quota())
+}
+
+/// The same from what the operating system has said to a thread that tried, and the quota.
+fn fallback_of(
+    tried: std::io::Result<()>,
+    quota: impl FnOnce() -> Option<f64>,
+) -> Option<BackgroundFallback> {
+    match tried {
+        Ok(()) => quota().map(|_| BackgroundFallback::Quota),
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+            Some(BackgroundFallback::Unsupported)
         }
-        Ok(Err(error)) | Err(error) => return Some(BackgroundFallback::Refused(error.kind())),
+        Err(error) => Some(BackgroundFallback::Refused(error.kind())),
     }
-    Topology::detect().quota().map(|_| BackgroundFallback::Quota)
 }
 
 fn stack_size(setting: &'static str, requested: usize) -> Result<(), BuildError> {
@@ -666,5 +675,26 @@ impl fmt::Debug for Builder {
             .field("stall_after", &self.stall_after)
             .field("background_threads", &self.background_threads)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BackgroundFallback, fallback_of};
+    use std::io::ErrorKind;
+
+    #[test]
+    fn why_there_are_no_background_threads() {
+        let refused = |kind: ErrorKind| fallback_of(Err(kind.into()), || None);
+        assert_eq!(fallback_of(Ok(()), || None), None);
+        assert_eq!(fallback_of(Ok(()), || Some(1.5)), Some(BackgroundFallback::Quota));
+        assert_eq!(refused(ErrorKind::Unsupported), Some(BackgroundFallback::Unsupported));
+        let kind = ErrorKind::PermissionDenied;
+        assert_eq!(refused(kind), Some(BackgroundFallback::Refused(kind)));
+        assert_eq!(
+            BackgroundFallback::Refused(kind).to_string(),
+            "the operating system refused a thread for Background jobs: permission denied"
+        );
+        assert!(BackgroundFallback::Quota.to_string().contains("quota"));
     }
 }
