@@ -286,7 +286,8 @@ impl Builder {
     /// Without it that state is the worker's, as it is a thread's: what a job sets and leaves set while it waits, or when it ends, holds
     /// for the jobs that run there next, and what they set holds for it when it goes on. Programs that want the same state
     /// everywhere set it in [`on_worker_start`](Self::on_worker_start) and need nothing else. With it each job begins with what its worker's
-    /// thread had then, or the main thread at the begin of a visit, and keeps what it sets across its waits. That takes some nanoseconds for
+    /// thread had then, or the main thread at the begin of a visit, and keeps what it sets across its waits; one that is run in place
+    /// by whoever waits for it shares that one's. That takes some nanoseconds for
     /// each wait.
     ///
     /// The compiler assumes that the state is the default one; a program that sets another answers for that.

@@ -623,10 +623,14 @@ fn no_background_job_waits_for_a_worker_whose_cpu_is_busy() {
                 std::hint::spin_loop();
             }
         });
-        for i in 0..200 * soak() {
-            let done = Counter::new(0);
-            system.job().priority(Background).counter(&done).detach(move || assert!(i < usize::MAX));
+        let ran = Arc::new(AtomicUsize::new(0));
+        for round in 1..=200 * soak() {
+            let (done, ran_too) = (Counter::new(0), Arc::clone(&ran));
+            system.job().priority(Background).counter(&done).detach(move || {
+                ran_too.fetch_add(1, SeqCst);
+            });
             done.wait();
+            assert_eq!(ran.load(SeqCst), round);
         }
         stop.store(true, SeqCst);
         busy.join().unwrap();

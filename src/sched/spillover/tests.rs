@@ -105,7 +105,7 @@ fn as_many_jobs_as_workers_of_the_first_tier_wake_nobody_else() {
         for _ in 0..2_000 {
             system.run(|| ());
         }
-        assert_eq!(system.stats().parks.min(1), 1, "workers sleep in between");
+        assert_eq!(awake(&system), 2);
     });
 }
 
@@ -171,7 +171,7 @@ fn no_job_is_stranded_by_bursts() {
     });
 }
 
-/// A load that is steadily above what the awake tiers can do, jobs that are shorter than a look: no flapping, and all is done.
+/// In all ways, with jobs that only workers of a sleeping tier may run.
 #[test]
 fn shutdowns_end_whatever_tier_sleeps() {
     watched(|| {
