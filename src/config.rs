@@ -286,7 +286,8 @@ impl Builder {
     /// Without it that state is the worker's, as it is a thread's: what a job sets and leaves set while it waits, or when it ends, holds
     /// for the jobs that run there next, and what they set holds for it when it goes on. Programs that want the same state
     /// everywhere set it in [`on_worker_start`](Self::on_worker_start) and need nothing else. With it each job begins with what its worker's
-    /// thread had then, or the main thread at the begin of a visit, and keeps what it sets across its waits. That takes some nanoseconds for
+    /// thread had then, or the main thread at the begin of a visit, and keeps what it sets across its waits; one that is run in place
+    /// by whoever waits for it shares that one's. That takes some nanoseconds for
     /// each wait.
     ///
     /// The compiler assumes that the state is the default one; a program that sets another answers for that.
@@ -617,14 +618,23 @@ fn background_fallback(requested: usize, deterministic: Option<u64>) -> Option<B
         sys::become_idle_thread()
     };
     let tried = std::thread::Builder::new().name("ramie-probe".into()).spawn(try_out);
-    match tried.map(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-            return Some(BackgroundFallback::Unsupported);
+    let tried =
+        tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into())));
+    fallback_of(tried, || Topology::detect().quota())
+}
+
+/// The same from what the operating system has said to a thread that tried, and the quota.
+fn fallback_of(
+    tried: std::io::Result<()>,
+    quota: impl FnOnce() -> Option<f64>,
+) -> Option<BackgroundFallback> {
+    match tried {
+        Ok(()) => quota().map(|_| BackgroundFallback::Quota),
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+            Some(BackgroundFallback::Unsupported)
         }
-        Ok(Err(error)) | Err(error) => return Some(BackgroundFallback::Refused(error.kind())),
+        Err(error) => Some(BackgroundFallback::Refused(error.kind())),
     }
-    Topology::detect().quota().map(|_| BackgroundFallback::Quota)
 }
 
 fn stack_size(setting: &'static str, requested: usize) -> Result<(), BuildError> {
@@ -666,5 +676,26 @@ impl fmt::Debug for Builder {
             .field("stall_after", &self.stall_after)
             .field("background_threads", &self.background_threads)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BackgroundFallback, fallback_of};
+    use std::io::ErrorKind;
+
+    #[test]
+    fn why_there_are_no_background_threads() {
+        let refused = |kind: ErrorKind| fallback_of(Err(kind.into()), || None);
+        assert_eq!(fallback_of(Ok(()), || None), None);
+        assert_eq!(fallback_of(Ok(()), || Some(1.5)), Some(BackgroundFallback::Quota));
+        assert_eq!(refused(ErrorKind::Unsupported), Some(BackgroundFallback::Unsupported));
+        let kind = ErrorKind::PermissionDenied;
+        assert_eq!(refused(kind), Some(BackgroundFallback::Refused(kind)));
+        assert_eq!(
+            BackgroundFallback::Refused(kind).to_string(),
+            "the operating system refused a thread for Background jobs: permission denied"
+        );
+        assert!(BackgroundFallback::Quota.to_string().contains("quota"));
     }
 }

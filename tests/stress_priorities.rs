@@ -402,7 +402,7 @@ fn deep_trees_of_all_priorities_give_what_the_model_says() {
 
 #[test]
 fn trees_with_background_threads_give_what_the_model_says() {
-    let _watch = watch("trees with Background threads", 180);
+    let _watch = watch("trees with Background threads", 1800);
     for (workers, background) in [(1, 1), (1, 3), (2, 2), (3, 1), (8, 8), (64, 4)] {
         trees(workers, background, 300 * soak(), 3, true);
         trees(workers, background, 6 * soak(), 6, true);

@@ -105,7 +105,9 @@ mod imp {
         0
     }
 
-    #[expect(clippy::missing_safety_doc, reason = "does nothing")]
+    /// # Safety
+    ///
+    /// None is needed: it does nothing.
     #[inline(always)]
     pub(super) unsafe fn write(_: Word) {}
 }

@@ -13,6 +13,7 @@
 
 #![expect(unsafe_code, reason = "follows links between slots")]
 
+use super::queue;
 use crate::memory::node::Node;
 use crate::primitives::{AtomicPtr, Ordering};
 use crossbeam_utils::CachePadded;
@@ -102,16 +103,8 @@ impl Injector {
             return ptr::null_mut();
         }
         // ORDERING: Acquire pairs with the Release in `inject`.
-        let mut node = self.newest.swap(ptr::null_mut(), Ordering::Acquire);
-        let mut oldest_first = ptr::null_mut();
-        while !node.is_null() {
-            // SAFETY: the list belongs to this thread since the swap.
-            let current = unsafe { &*node };
-            let next = current.link();
-            current.set_link(oldest_first);
-            oldest_first = node;
-            node = next;
-        }
-        oldest_first
+        let newest_first = self.newest.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: the list belongs to this thread since the swap; nodes live in slots.
+        unsafe { queue::reversed(newest_first) }
     }
 }

@@ -117,3 +117,21 @@ impl Queue {
         }
     }
 }
+
+/// The same list of nodes the other way round.
+///
+/// # Safety
+///
+/// The caller owns the list: all nodes from this one on, which live in slots.
+pub(super) unsafe fn reversed(list: *mut Node) -> *mut Node {
+    let (mut list, mut reversed) = (list, ptr::null_mut());
+    while !list.is_null() {
+        // SAFETY: promised by the caller.
+        let node = unsafe { &*list };
+        let next = node.link();
+        node.set_link(reversed);
+        reversed = list;
+        list = next;
+    }
+    reversed
+}

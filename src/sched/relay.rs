@@ -19,6 +19,7 @@
 
 use super::inbox::Inbox;
 use super::priority::Priority;
+use super::queue;
 use super::wait::ThreadWaiter;
 use crate::fiber::Fiber;
 use crate::job::JobPtr;
@@ -27,7 +28,6 @@ use crate::primitives::{AtomicUsize, Ordering};
 use crate::sys::Parker;
 use crate::system;
 use crate::system::core::SystemCore;
-use std::ptr;
 use std::sync::atomic::AtomicBool;
 
 /// See the [module](self).
@@ -101,16 +101,8 @@ impl Relay {
     }
 
     fn pass_on(&self, core: &SystemCore) {
-        let mut list = self.inbox.take_all();
-        let mut oldest_first: *mut Node = ptr::null_mut();
-        while !list.is_null() {
-            // SAFETY: the list is this thread's since it was taken; nodes live in slots.
-            let node = unsafe { &*list };
-            let next = node.link();
-            node.set_link(oldest_first);
-            oldest_first = list;
-            list = next;
-        }
+        // SAFETY: the list is this thread's since it was taken; nodes live in slots.
+        let mut oldest_first = unsafe { queue::reversed(self.inbox.take_all()) };
         while !oldest_first.is_null() {
             let node = oldest_first;
             // SAFETY: as above, until it is passed on.

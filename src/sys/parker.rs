@@ -43,9 +43,11 @@ mod imp {
 
         pub(crate) fn park(&self, timeout: Option<Duration>) -> bool {
             let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
-            // ORDERING: Acquire pairs with the Release in `unpark`.
+            // LIVENESS: a token is taken by a read-modify-write, never by a load and a store: another token that comes in between would be
+            // gone, and what the caller looks at next may have been read before it came. ORDERING: Acquire pairs with the Release in
+            // `unpark`: what was done before any token that is gone is visible.
             if self.state.swap(PARKED, Ordering::Acquire) == NOTIFIED {
-                self.state.store(EMPTY, Ordering::Relaxed);
+                self.state.swap(EMPTY, Ordering::Acquire);
                 return true;
             }
             loop {
@@ -55,8 +57,8 @@ mod imp {
                     return self.state.swap(EMPTY, Ordering::Acquire) == NOTIFIED;
                 }
                 futex::wait(&self.state, PARKED, left);
-                if self.state.load(Ordering::Acquire) == NOTIFIED {
-                    self.state.store(EMPTY, Ordering::Relaxed);
+                if self.state.load(Ordering::Relaxed) == NOTIFIED {
+                    self.state.swap(EMPTY, Ordering::Acquire);
                     return true;
                 }
             }

@@ -575,6 +575,9 @@ fn start_thread(
             worker.root();
             guard.passed();
             core.config.call(core.config.on_worker_stop.as_ref(), index, core.index);
+        } else {
+            // It may have made its first fiber.
+            worker.leave_unstarted();
         }
         let farewell = core.farewell_of(index);
         // The core must be gone before the last worker is, for those who count systems.
