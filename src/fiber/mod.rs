@@ -27,6 +27,7 @@ mod slot {
     use super::publish::{FiberState, State};
     use super::stack::StackError;
     use super::switch::{Body, Context, Switch};
+    use crate::fiber_local::JobLocals;
     use crate::memory::node::{Kind, Node};
     use crate::memory::prefetch::prefetch;
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
@@ -77,6 +78,12 @@ mod slot {
         Barrier = 14,
         Event = 15,
         Once = 16,
+        Future = 17,
+        Sleep = 18,
+        Blocking = 19,
+        Send = 20,
+        Receive = 21,
+        Cancellation = 22,
     }
 
     impl WaitKind {
@@ -85,7 +92,7 @@ mod slot {
             matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
         }
 
-        const ALL: [WaitKind; 17] = [
+        const ALL: [WaitKind; 23] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -103,6 +110,12 @@ mod slot {
             WaitKind::Barrier,
             WaitKind::Event,
             WaitKind::Once,
+            WaitKind::Future,
+            WaitKind::Sleep,
+            WaitKind::Blocking,
+            WaitKind::Send,
+            WaitKind::Receive,
+            WaitKind::Cancellation,
         ];
     }
 
@@ -130,12 +143,15 @@ mod slot {
         /// The id of the counter or job that is waited for; 0 for anything else.
         wait_object: AtomicU32,
         wait_site: AtomicPtr<Location<'static>>,
-        /// Where the job that runs innermost was spawned, and its name.
+        /// Where the job that runs innermost was spawned, and its name; or its locals, which know that.
         site: AtomicPtr<()>,
         /// An address in the large stack that the fiber's innermost such job runs on; 0 if there is none. Written by the
         /// fiber, read by a fault on its thread.
         large_stack: AtomicUsize,
     }
+
+    /// The job that a fiber runs again when an inner one has ended.
+    pub(crate) struct OuterJob(*mut ());
 
     // SAFETY: `context` is used by the owner's thread only (the accessors say so); all else is atomic.
     unsafe impl Sync for Fiber {}
@@ -288,21 +304,38 @@ mod slot {
 
         /// Notes which job runs innermost; gives the one before, for when it has ended.
         #[inline]
-        pub(crate) fn enter_job(&self, site: SiteRef) -> SiteRef {
-            let before = self.site();
-            self.site.store(site.into_raw(), Ordering::Relaxed);
-            before
+        pub(crate) fn enter_job(&self, site: SiteRef) -> OuterJob {
+            let before = self.job_word();
+            self.set_job_word(site.into_raw());
+            OuterJob(before)
         }
 
+        /// The job has ended; its locals are dropped.
         #[inline]
-        pub(crate) fn leave_job(&self, before: SiteRef) {
-            self.site.store(before.into_raw(), Ordering::Relaxed);
+        pub(crate) fn leave_job(&self, outer: OuterJob) {
+            if let Some(locals) = JobLocals::from_word(self.job_word()) {
+                locals.end(self);
+            }
+            self.set_job_word(outer.0);
         }
 
+        /// The place of the job that runs innermost, or its locals; see `fiber_local.rs`.
         #[inline]
+        pub(crate) fn job_word(&self) -> *mut () {
+            self.site.load(Ordering::Relaxed)
+        }
+
+        /// Called by the fiber itself.
+        #[inline]
+        pub(crate) fn set_job_word(&self, word: *mut ()) {
+            self.site.store(word, Ordering::Relaxed);
+        }
+
         pub(crate) fn site(&self) -> SiteRef {
+            let word = self.job_word();
+            let word = JobLocals::from_word(word).map_or(word, JobLocals::site_word);
             // SAFETY: null at first, then what `enter_job` was given.
-            unsafe { SiteRef::from_raw(self.site.load(Ordering::Relaxed)) }
+            unsafe { SiteRef::from_raw(word) }
         }
 
         /// Notes an address in the large stack that the fiber is about to use, or 0; gives the one before.

@@ -12,6 +12,7 @@ use super::wait::ThreadWaiter;
 use super::worker::{Remote, Worker};
 use crate::counter::Link;
 use crate::fiber::{Fiber, FiberState};
+use crate::interop::poll_waiter::PollWaiter;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots;
 use std::ptr;
@@ -99,6 +100,7 @@ fn wake_other(node: *mut Node) {
         match (*node).kind() {
             Kind::Thread => ThreadWaiter::wake(node),
             Kind::Link => Link::fire(node),
+            Kind::Poll => PollWaiter::fire(node),
             kind => unreachable!("a {kind:?} waited"),
         }
     }
@@ -117,21 +119,39 @@ pub(crate) fn wake_list(head: u32) {
     wake_many(head);
 }
 
+/// Wakes all of a chain, which the caller owns and of which the newest comes first.
+pub(crate) fn wake_chain(head: *mut Node) {
+    if !head.is_null() {
+        wake_many(head);
+    }
+}
+
 fn wake_many(head: *mut Node) {
     let worker = current::worker();
     let mut own = [Chain::EMPTY; priority::COUNT];
     let mut chains = [Chain::EMPTY; CHAINS_MAX];
     let mut evicted = 0;
+    let mut polls: *mut Node = ptr::null_mut();
     let mut node = head;
     while !node.is_null() {
         // SAFETY: as in `wake_list`.
         let current = unsafe { &*node };
         // Once it is woken, the node may be in another list at once.
         let next = current.link();
-        if current.kind() != Kind::Fiber {
-            wake_other(node);
-            node = next;
-            continue;
+        match current.kind() {
+            Kind::Fiber => {}
+            Kind::Poll => {
+                // It calls code of users, which must not hold up the others.
+                current.set_link(polls);
+                polls = node;
+                node = next;
+                continue;
+            }
+            _ => {
+                wake_other(node);
+                node = next;
+                continue;
+            }
         }
         // SAFETY: the kind was just looked at.
         let fiber = unsafe { Fiber::from_node(node) };
@@ -174,5 +194,11 @@ fn wake_many(head: *mut Node) {
         if let (Some(worker), false) = (worker, own.first.is_null()) {
             worker.make_ready(Priority::from_bits(bits as u32), own.first, own.last);
         }
+    }
+    while !polls.is_null() {
+        let node = polls;
+        // SAFETY: as above.
+        polls = unsafe { &*node }.link();
+        wake_other(node);
     }
 }

@@ -71,6 +71,10 @@ impl Event {
         }
     }
 
+    pub(super) fn word(&self) -> &EventWord {
+        &self.word
+    }
+
     #[cold]
     #[inline(never)]
     fn set_slow(&self) {

@@ -11,9 +11,15 @@
 #[cfg(not(loom))]
 mod barrier;
 #[cfg(not(loom))]
+pub(crate) mod cancel;
+#[cfg(not(loom))]
+pub mod channel;
+#[cfg(not(loom))]
 mod condvar;
 #[cfg(not(loom))]
 mod event;
+#[cfg(not(loom))]
+mod event_future;
 pub(crate) mod event_word;
 #[cfg(not(loom))]
 mod mutex;
@@ -33,8 +39,10 @@ mod wait;
 #[cfg(not(loom))]
 pub use {
     barrier::{Barrier, Latch},
+    cancel::CancelToken,
     condvar::Condvar,
     event::Event,
+    event_future::EventFuture,
     mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex},
     once::{Once, OnceLock},
     rwlock::{

@@ -183,7 +183,7 @@ impl RawMutex {
                 Waited::TimedOut if in_place && left.is_none_or(|left| left > IN_PLACE_LOOK) => {
                     was_woken = true
                 }
-                Waited::TimedOut => return Ok(false),
+                Waited::TimedOut | Waited::Cancelled => return Ok(false),
             }
         }
     }

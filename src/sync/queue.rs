@@ -73,7 +73,7 @@ impl Queue {
 }
 
 impl List {
-    const EMPTY: List = List { head: ptr::null(), tail: ptr::null() };
+    pub(super) const EMPTY: List = List { head: ptr::null(), tail: ptr::null() };
 
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_null()
@@ -83,13 +83,14 @@ impl List {
     ///
     /// # Safety
     ///
-    /// `entry` stays in place until it was woken, or [`remove`](Self::remove) was called with it.
-    pub(crate) unsafe fn push_back(&mut self, entry: &Entry) {
-        entry.linked.set(true);
-        entry.next.set(ptr::null());
-        entry.previous.set(self.tail);
-        // SAFETY: entries in the list are in place.
-        match unsafe { self.tail.as_ref() } {
+    /// `entry` is valid, and stays in place until it was woken, or [`remove`](Self::remove) was called with it.
+    pub(crate) unsafe fn push_back(&mut self, entry: *const Entry) {
+        // SAFETY: promised by the caller; entries in the list are in place.
+        let (added, tail) = unsafe { (&*entry, self.tail.as_ref()) };
+        added.linked.set(true);
+        added.next.set(ptr::null());
+        added.previous.set(self.tail);
+        match tail {
             Some(tail) => tail.next.set(entry),
             None => self.head = entry,
         }
@@ -132,6 +133,28 @@ impl List {
         }
     }
 
+    /// Adds a waiter whose entry is in a slot behind all others. It stays there until it was woken or taken out; see `interop/poll_waiter.rs`.
+    #[cfg(not(loom))]
+    pub(super) fn push_back_slot(&mut self, entry: &'static Entry) {
+        // SAFETY: it is in place for as long as its owner registers nothing else with it, which is after this.
+        unsafe { self.push_back(entry) };
+    }
+
+    /// The first waiter, and what it wants. The pointer reaches over what the entry was made a part of.
+    #[cfg(not(loom))]
+    pub(super) fn first(&self) -> Option<(u32, *const Entry)> {
+        // SAFETY: entries in the list are in place.
+        unsafe { self.head.as_ref() }.map(|entry| (entry.wants, self.head))
+    }
+
+    /// Takes all waiters out, gives each of them this, and adds them to `woken`.
+    #[cfg(not(loom))]
+    pub(super) fn claim_all_giving(&mut self, given: u32, woken: &mut Woken) {
+        while !self.is_empty() {
+            self.claim_first(given, woken);
+        }
+    }
+
     /// What the first waiter wants, of those whose time is not over.
     pub(crate) fn first_wants(&mut self) -> Option<u32> {
         // SAFETY: entries in the list are in place while the lock is held.
@@ -149,18 +172,27 @@ impl List {
 
     /// Takes all waiters out, and adds them to `woken`.
     pub(crate) fn claim_all(&mut self, woken: &mut Woken) {
+        self.claim_all_as(Reason::Signalled, woken);
+    }
+
+    /// As [`claim_all`](Self::claim_all), for this reason.
+    pub(crate) fn claim_all_as(&mut self, reason: Reason, woken: &mut Woken) {
         while !self.is_empty() {
-            self.claim_first(0, woken);
+            self.claim_first_as(reason, 0, woken);
         }
     }
 
     /// Takes the first waiter out, and adds it to `woken` with what it is given if no clock was faster; whether that was so.
     pub(crate) fn claim_first(&mut self, given: u32, woken: &mut Woken) -> bool {
+        self.claim_first_as(Reason::Signalled, given, woken)
+    }
+
+    fn claim_first_as(&mut self, reason: Reason, given: u32, woken: &mut Woken) -> bool {
         // SAFETY: as above.
         let Some(entry) = (unsafe { self.head.as_ref() }) else { return false };
         self.remove(entry);
         // SAFETY: claim words live in slots.
-        let claimed = unsafe { &*entry.claim }.claim(entry.ticket, Reason::Signalled);
+        let claimed = unsafe { &*entry.claim }.claim(entry.ticket, reason);
         if claimed {
             entry.given.set(given);
             woken.add(entry);

@@ -2,10 +2,11 @@
 
 #![expect(unsafe_code, reason = "entries live on the stacks of their waiters")]
 
+use super::cancel::CancelToken;
 use super::queue::{Entry, List, Queue, Woken};
 use crate::fiber::WaitKind;
 use crate::fiber::claim::Reason;
-use crate::sched::wait::{self, FiberLimit, WaitFor};
+use crate::sched::wait::{self, Bounds, FiberLimit, WaitFor};
 use crate::sched::{current, wake};
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
@@ -19,6 +20,8 @@ pub(super) enum Waited {
     /// Somebody has given this to the waiter.
     Given(u32),
     TimedOut,
+    /// The token was cancelled.
+    Cancelled,
 }
 
 /// What is decided under the lock before a wait.
@@ -48,6 +51,22 @@ pub(super) fn wait_in(
     entered: impl FnOnce(),
     left: impl FnOnce(&mut List, &mut Woken),
 ) -> Result<Waited, FiberLimit> {
+    wait_in_with(queue, terms, None, enter, entered, left)
+}
+
+/// As [`wait_in`], until a token is cancelled, if there is one; `left` is called then as when the time is over.
+pub(super) fn wait_in_with(
+    queue: &Queue,
+    terms: Terms,
+    token: Option<&CancelToken>,
+    enter: impl FnOnce(&mut List, &mut Woken) -> Enter,
+    entered: impl FnOnce(),
+    left: impl FnOnce(&mut List, &mut Woken),
+) -> Result<Waited, FiberLimit> {
+    if token.is_some_and(CancelToken::is_cancelled) {
+        // The caller has just looked.
+        return Ok(Waited::Cancelled);
+    }
     if terms.limit == Some(Duration::ZERO) && terms.kind != WaitKind::Condvar {
         // The caller has just looked.
         return Ok(Waited::TimedOut);
@@ -81,18 +100,18 @@ pub(super) fn wait_in(
         let entry = entry.get().expect("made when it was registered");
         waited.set(match reason {
             Reason::Signalled => Waited::Given(entry.given.get()),
-            Reason::TimedOut => {
+            Reason::TimedOut | Reason::Cancelled => {
                 let mut woken = Woken::none();
                 let mut list = queue.lock();
                 list.remove(entry);
                 left(&mut list, &mut woken);
                 drop(list);
                 wake_all(woken);
-                Waited::TimedOut
+                if reason == Reason::Cancelled { Waited::Cancelled } else { Waited::TimedOut }
             }
         });
     };
-    wait::wait_until(what, terms.limit, register, settle)?;
+    wait::wait_bounded(what, Bounds { limit: terms.limit, token }, register, settle)?;
     Ok(waited.get())
 }
 

@@ -103,6 +103,12 @@ fn describe(kind: WaitKind, object: u32) -> String {
         WaitKind::Barrier => "the others at a barrier".into(),
         WaitKind::Event => "an event".into(),
         WaitKind::Once => "something that another job does once".into(),
+        WaitKind::Future => "a future to be woken".into(),
+        WaitKind::Sleep => "its time to come (it sleeps)".into(),
+        WaitKind::Blocking => "a blocking call on a helper thread".into(),
+        WaitKind::Send => "room in a channel".into(),
+        WaitKind::Receive => "a message of a channel".into(),
+        WaitKind::Cancellation => "a cancellation".into(),
     }
 }
 

@@ -65,4 +65,5 @@ pub(crate) fn nothing_can_move(core: &SystemCore) -> bool {
         && core.nothing_injected()
         && core.remotes.iter().all(|remote| remote.queued_count() == 0 && remote.inbox.is_empty())
         && crate::interop::timer::pending_count() == 0
+        && crate::interop::calls_in_flight() == 0
 }
