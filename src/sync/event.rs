@@ -1,10 +1,11 @@
 //! `Event`: set and reset by hand, or by the one that it lets through.
 
+use super::cancel::CancelToken;
 use super::event_word::EventWord;
 use super::wait::{self, Enter, Terms, Waited};
-use crate::TimedOut;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
+use crate::{Cancelled, TimedOut};
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
@@ -98,7 +99,7 @@ impl Event {
     #[track_caller]
     pub fn wait(&self) {
         if !self.try_pass() {
-            let waited = self.wait_slow(None, Location::caller());
+            let waited = self.wait_slow(None, None, Location::caller());
             debug_assert_ne!(waited, Waited::TimedOut);
         }
     }
@@ -114,10 +115,28 @@ impl Event {
     /// As [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_timeout(&self, limit: Duration) -> Result<(), TimedOut> {
-        if self.try_pass() || self.wait_slow(Some(limit), Location::caller()) != Waited::TimedOut {
+        if self.try_pass() || self.wait_slow(Some(limit), None, Location::caller()) != Waited::TimedOut {
             Ok(())
         } else {
             Err(TimedOut)
+        }
+    }
+
+    /// As [`wait`](Self::wait), until a token is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the token was cancelled before the event was set.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_cancellable(&self, token: &CancelToken) -> Result<(), Cancelled> {
+        if self.try_pass() || self.wait_slow(None, Some(token), Location::caller()) != Waited::Cancelled {
+            Ok(())
+        } else {
+            Err(Cancelled::new())
         }
     }
 
@@ -129,11 +148,17 @@ impl Event {
 
     #[cold]
     #[inline(never)]
-    fn wait_slow(&self, limit: Option<Duration>, site: &'static Location<'static>) -> Waited {
+    fn wait_slow(
+        &self,
+        limit: Option<Duration>,
+        token: Option<&CancelToken>,
+        site: &'static Location<'static>,
+    ) -> Waited {
         let terms = Terms { kind: WaitKind::Event, wants: 0, limit, site };
-        let waited = wait::wait_in(
+        let waited = wait::wait_in_with(
             &self.word.queue,
             terms,
+            token,
             |_, _| if self.word.announce() { Enter::Back } else { Enter::Not },
             || {},
             |list, _| self.word.note_left(list),
