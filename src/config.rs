@@ -375,8 +375,8 @@ impl Builder {
         self
     }
 
-    /// How long a shutdown or a [`run`](JobSystem::run) may be blocked before it is reported: 1 ms to a
-    /// year, by default 10 s.
+    /// How long a shutdown or a [`run`](JobSystem::run) may be blocked, or a worker be inside one job without a wait, before it is reported: 1 ms to a
+    /// year, by default 10 s. See [`StallKind`](crate::StallKind).
     pub fn stall_after(mut self, limit: Duration) -> Self {
         self.stall_after = limit;
         self

@@ -260,6 +260,13 @@ mod slot {
             unsafe { &*self.owner.load(Ordering::Relaxed) }
         }
 
+        /// Whether it belongs to this worker of this system; for people to read.
+        pub(crate) fn owner_is(&self, system: u32, worker: usize) -> bool {
+            let owner = self.owner();
+            owner.system.load(Ordering::Relaxed) == system
+                && owner.index.load(Ordering::Relaxed) as usize == worker
+        }
+
         /// The worker has taken over the fiber.
         pub(crate) fn set_owner(&self, worker: &Worker) {
             self.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);

@@ -45,7 +45,7 @@ use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -167,6 +167,15 @@ pub(crate) fn tally(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
+impl Tally {
+    /// A number that changes when the worker starts, ends, suspends or resumes something.
+    pub(crate) fn progress(&self) -> u64 {
+        [&self.started, &self.finished, &self.suspensions, &self.resumes]
+            .into_iter()
+            .fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+    }
+}
+
 /// See `Worker::start_stopwatch`.
 pub(super) struct Stopwatch {
     pub(super) since_ns: u64,
@@ -192,6 +201,8 @@ pub(crate) struct Remote {
     pub(crate) index: AtomicU32,
     /// Whether it is one of Background jobs.
     is_background: AtomicBool,
+    /// Names the clock of the worker's thread. Written by that, read by the one that looks for workers that are stuck.
+    thread_clock: AtomicI32,
 }
 
 impl Remote {
@@ -228,6 +239,11 @@ impl Remote {
     /// Whether it has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.tally.idle_since_ns.load(Ordering::Relaxed) != 0
+    }
+
+    /// How much time of processors its thread has used, if the operating system tells.
+    pub(crate) fn thread_time(&self) -> Option<Duration> {
+        crate::sys::read_thread_clock(self.thread_clock.load(Ordering::Relaxed))
     }
 
     /// The worker's system.
@@ -355,6 +371,7 @@ impl Worker {
                 system: AtomicU32::new(0),
                 index: AtomicU32::new(0),
                 is_background: AtomicBool::new(false),
+                thread_clock: AtomicI32::new(0),
             },
             caches: Caches::default(),
             system: Cell::new(ptr::null()),
@@ -1077,6 +1094,7 @@ impl Worker {
     pub(super) fn drive(&'static self) {
         // INVARIANT: no code of users runs on the root in here: whoever finds the sticky worker takes it that a fiber runs.
         let _runs_fibers = super::current::run_fibers(self);
+        self.remote.thread_clock.store(crate::sys::clock_of_this_thread(), Ordering::Relaxed);
         let control = FloatControl::read();
         self.float_control.set(control);
         self.float_now.set(control);
