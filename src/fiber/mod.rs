@@ -28,6 +28,8 @@ mod slot {
     use super::stack::StackError;
     use super::switch::{Body, Context, Switch};
     use crate::fiber_local::JobLocals;
+    #[cfg(feature = "tracing")]
+    use crate::interop::spans::LeftSpans;
     use crate::memory::node::{Kind, Node};
     use crate::memory::prefetch::prefetch;
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
@@ -151,7 +153,12 @@ mod slot {
     }
 
     /// The job that a fiber runs again when an inner one has ended.
-    pub(crate) struct OuterJob(*mut ());
+    pub(crate) struct OuterJob {
+        word: *mut (),
+        /// What it has entered. An inlined job begins without.
+        #[cfg(feature = "tracing")]
+        spans: LeftSpans,
+    }
 
     // SAFETY: `context` is used by the owner's thread only (the accessors say so); all else is atomic.
     unsafe impl Sync for Fiber {}
@@ -314,7 +321,11 @@ mod slot {
         pub(crate) fn enter_job(&self, site: SiteRef) -> OuterJob {
             let before = self.job_word();
             self.set_job_word(site.into_raw());
-            OuterJob(before)
+            OuterJob {
+                word: before,
+                #[cfg(feature = "tracing")]
+                spans: LeftSpans::leave(),
+            }
         }
 
         /// The job has ended; its locals are dropped.
@@ -323,7 +334,13 @@ mod slot {
             if let Some(locals) = JobLocals::from_word(self.job_word()) {
                 locals.end(self);
             }
-            self.set_job_word(outer.0);
+            self.set_job_word(outer.word);
+            #[cfg(feature = "tracing")]
+            {
+                // A job that has forgotten guards leaves nothing behind.
+                drop(LeftSpans::leave());
+                outer.spans.enter_again();
+            }
         }
 
         /// The place of the job that runs innermost, or its locals; see `fiber_local.rs`.

@@ -8,6 +8,8 @@ pub(crate) mod future;
 pub(crate) mod poll_waiter;
 #[cfg(not(loom))]
 pub(crate) mod sleep;
+#[cfg(all(feature = "tracing", not(loom)))]
+pub(crate) mod spans;
 #[cfg(not(loom))]
 pub(crate) mod timer;
 pub(crate) mod wake_cell;

@@ -997,10 +997,15 @@ impl Worker {
     pub(crate) fn suspend(&self) {
         debug_assert_eq!(self.credit.get(), 0);
         tally(&self.remote.tally.suspensions, 1);
+        #[cfg(feature = "tracing")]
+        let spans = crate::interop::spans::LeftSpans::leave();
         if self.isolates_float.get() {
-            return self.suspend_with_float_control();
+            self.suspend_with_float_control();
+        } else {
+            self.switch_to_root();
         }
-        self.switch_to_root();
+        #[cfg(feature = "tracing")]
+        spans.enter_again();
     }
 
     /// As [`suspend`](Self::suspend), for something that others bring about: a High fiber that waits holds Low
