@@ -163,42 +163,63 @@ impl List {
         let claimed = unsafe { &*entry.claim }.claim(entry.ticket, Reason::Signalled);
         if claimed {
             entry.given.set(given);
-            woken.add(entry);
+            woken.add(entry.node);
         }
         claimed
     }
 }
 
-/// Waiters that were claimed and have to be woken, after the lock was released, in the order in which they were claimed.
+/// Waiters that were claimed and have to be woken, after the lock was released, in the order in which they were claimed: their nodes, linked.
+/// Those belong to whoever has claimed them.
 #[must_use = "they wait for it"]
 pub(crate) struct Woken {
-    first: *const Entry,
-    last: *const Entry,
+    first: *mut Node,
+    last: *mut Node,
 }
 
 impl Woken {
+    #[inline]
     pub(crate) fn none() -> Self {
-        Self { first: ptr::null(), last: ptr::null() }
+        Self { first: ptr::null_mut(), last: ptr::null_mut() }
     }
 
-    fn add(&mut self, entry: &Entry) {
-        entry.next.set(ptr::null());
-        // SAFETY: claimed entries stay in place until their waiters are woken.
+    #[inline]
+    fn add(&mut self, node: *mut Node) {
+        // SAFETY: nodes live in slots (for models, longer than their waiters), and these are nobody else's.
         match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(entry),
-            None => self.first = entry,
+            Some(last) => last.set_link(node),
+            None => self.first = node,
         }
-        self.last = entry;
+        self.last = node;
     }
 
-    /// Wakes all of them with `wake`, which gets their nodes.
-    pub(crate) fn wake_with(self, mut wake: impl FnMut(*mut Node)) {
-        let mut at = self.first;
-        // SAFETY: as in `add`; the entry is not touched after the wake.
-        while let Some(entry) = unsafe { at.as_ref() } {
-            at = entry.next.get();
-            wake(entry.node);
+    /// Gives the one waiter to `wake_one`, or several, linked, to `wake_many`.
+    #[inline]
+    pub(crate) fn wake_with(self, wake_one: impl FnOnce(*mut Node), wake_many: impl FnOnce(*mut Node)) {
+        if self.first == self.last {
+            if !self.first.is_null() {
+                wake_one(self.first);
+            }
+            return;
         }
+        // SAFETY: as in `add`.
+        unsafe { &*self.last }.set_link(ptr::null_mut());
+        wake_many(self.first);
+    }
+
+    /// For models: wakes all of them with `wake`, which gets their nodes.
+    #[cfg(all(test, loom))]
+    pub(crate) fn wake_each(self, wake: impl Fn(*mut Node)) {
+        self.wake_with(&wake, |first| {
+            let mut node = first;
+            // SAFETY: as in `add`.
+            while let Some(current) = unsafe { node.as_ref() } {
+                // Once it is woken, the node may be in another list at once.
+                let next = current.link();
+                wake(node);
+                node = next;
+            }
+        });
     }
 }
 
@@ -261,7 +282,7 @@ pub(super) mod waiter {
                 }
             }
             drop(list);
-            woken.wake_with(&wake);
+            woken.wake_each(&wake);
             if enters.is_none() {
                 assert!(self.claim.claim(ticket, Reason::Signalled));
                 self.claim.finish();
@@ -281,7 +302,7 @@ pub(super) mod waiter {
                     list.remove(&entry);
                     left(&mut list, &mut woken);
                     drop(list);
-                    woken.wake_with(&wake);
+                    woken.wake_each(&wake);
                     Err(())
                 }
             })

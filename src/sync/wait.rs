@@ -108,7 +108,7 @@ pub(super) fn is_alone() -> bool {
 
 /// Wakes those who were claimed.
 pub(super) fn wake_all(woken: Woken) {
-    woken.wake_with(wake::wake_one);
+    woken.wake_with(wake::wake_one, wake::wake_oldest_first);
 }
 
 /// What is left until `deadline`; `None` without one.
