@@ -133,7 +133,7 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             let fiber = worker.current_fiber();
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             if register(fiber.node()) {
-                worker.suspend_waiting();
+                suspend(worker, what.kind);
             }
             fiber.set_state(FiberState::Running);
             Ok(())
@@ -142,6 +142,16 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             block(worker, register);
             Ok(())
         }
+    }
+}
+
+#[inline(always)]
+fn suspend(worker: &Worker, kind: WaitKind) {
+    if kind.is_for_exclusion() {
+        // Low work is not held back meanwhile: who has the lock may be among it.
+        worker.suspend();
+    } else {
+        worker.suspend_waiting();
     }
 }
 
@@ -243,12 +253,7 @@ pub(crate) fn wait_until(
             if register(fiber.node(), ticket) {
                 let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
                 let seeded = seeded_limit.map(|limit| worker.start_seeded_timer(limit, fiber, ticket));
-                if what.kind.is_for_exclusion() {
-                    // Low work is not held back meanwhile: who has the lock may be among it.
-                    worker.suspend();
-                } else {
-                    worker.suspend_waiting();
-                }
+                suspend(worker, what.kind);
                 let reason = fiber.claim.finish();
                 if let Some(timer) = timer {
                     timer.cancel();
