@@ -204,6 +204,70 @@ fn waiters_get_a_mutex_in_order_and_a_permit_too() {
     });
 }
 
+/// Many who are woken at once go on in the order in which they came, on each worker, whoever wakes them: a thread, or a job of one of the workers.
+#[test]
+fn those_who_are_woken_together_go_on_in_order() {
+    const EACH: usize = 20;
+    let _watch = watch("order of many", 60);
+    for workers in [1, 2, 3, 20] {
+        let system = common::sticky().workers(workers).build().unwrap();
+        for round in 0..20 {
+            let event = Event::manual();
+            let (came, went): (Vec<_>, Vec<_>) = (0..workers)
+                .map(|_| (std::sync::Mutex::new(Vec::new()), std::sync::Mutex::new(Vec::new())))
+                .unzip();
+            system.scope(|s| {
+                for number in 0..workers * EACH {
+                    let (event, came, went) = (&event, &came[number % workers], &went[number % workers]);
+                    s.job().on_worker(number % workers).detach(move || {
+                        came.lock().unwrap().push(number);
+                        event.wait();
+                        went.lock().unwrap().push(number);
+                    });
+                }
+                spin_until(|| came.iter().all(|came| came.lock().unwrap().len() == EACH));
+                // When this runs, the last one of its worker waits as well.
+                (0..workers).for_each(|index| s.job().on_worker(index).spawn(|| ()).join().unwrap());
+                if round % 2 == 0 {
+                    event.set();
+                } else {
+                    s.job().on_worker(round % workers).detach(|| event.set());
+                }
+            });
+            for (came, went) in came.iter().zip(&went) {
+                assert_eq!(*came.lock().unwrap(), *went.lock().unwrap());
+            }
+        }
+    }
+}
+
+/// The same where fibers migrate: with one worker there is one order.
+#[test]
+fn those_who_are_woken_together_go_on_in_order_where_fibers_migrate() {
+    let _watch = watch("order of many that migrate", 60);
+    // SAFETY: the jobs hold nothing across their waits that is bound to a thread.
+    #[expect(unsafe_code, reason = "an opt-in")]
+    let system = unsafe { JobSystem::builder().workers(1).migrating_fibers() }.build().unwrap();
+    for from_outside in [false, true] {
+        let event = Event::manual();
+        let (came, went) = (std::sync::Mutex::new(Vec::new()), std::sync::Mutex::new(Vec::new()));
+        system.scope(|s| {
+            for number in 0..20 {
+                let (event, came, went) = (&event, &came, &went);
+                s.detach(move || {
+                    came.lock().unwrap().push(number);
+                    event.wait();
+                    went.lock().unwrap().push(number);
+                });
+            }
+            spin_until(|| came.lock().unwrap().len() == 20);
+            s.spawn(|| ()).join().unwrap();
+            if from_outside { event.set() } else { s.detach(|| event.set()) }
+        });
+        assert_eq!(*came.lock().unwrap(), *went.lock().unwrap());
+    }
+}
+
 #[test]
 fn a_holder_that_panics_lets_go() {
     let _watch = watch("panics of holders", 60);

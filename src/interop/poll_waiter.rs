@@ -162,9 +162,11 @@ impl Registered {
 
     /// Its entry for a primitive's queue.
     pub(crate) fn queue_entry(&self, wants: u32) -> &'static queue::Entry {
-        let entry = queue::Entry::new(self.slot.node.as_ptr(), &self.slot.claim, self.ticket, wants);
-        // SAFETY: as in `counter_entry`.
+        let entry = queue::Entry::new(wants);
+        let contest = queue::Contest { claim: &raw const self.slot.claim, ticket: self.ticket };
+        // SAFETY: as in `counter_entry`; both are in a slot, and signallers contend for it.
         unsafe {
+            entry.enrol(&self.slot.node, Some(contest));
             *self.slot.entry.get() = ListEntry::Queue(entry);
         }
         self.as_queue_entry()

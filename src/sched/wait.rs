@@ -11,7 +11,7 @@ use crate::interop::poll_waiter::PollWaiter;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sync::cancel::CancelToken;
-use crate::sync::queue::Entry;
+use crate::sync::queue::{Contest, Entry};
 use crate::sys::Parker;
 use crate::system::main_thread::{self, Visit};
 use std::cell::OnceCell;
@@ -137,7 +137,7 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             let fiber = worker.current_fiber();
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             if register(fiber.node()) {
-                worker.suspend_waiting();
+                suspend(worker, what.kind);
             }
             fiber.set_state(FiberState::Running);
             Ok(())
@@ -146,6 +146,16 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             block(worker, register);
             Ok(())
         }
+    }
+}
+
+#[inline(always)]
+fn suspend(worker: &Worker, kind: WaitKind) {
+    if kind.is_for_exclusion() {
+        // Low work is not held back meanwhile: who has the lock may be among it.
+        worker.suspend();
+    } else {
+        worker.suspend_waiting();
     }
 }
 
@@ -241,9 +251,12 @@ impl Bounds<'_> {
     /// The entry in `place` stays there until `unwatch` was called.
     unsafe fn watch(&self, place: &OnceCell<Entry>, node: &Node, claim: &Claim, ticket: Ticket) -> bool {
         let Some(token) = self.token else { return true };
-        let entry = place.get_or_init(|| Entry::new(node.as_ptr(), claim, ticket, 0));
-        // SAFETY: promised by the caller.
-        unsafe { token.watch(entry) || !claim.claim(ticket, Reason::Cancelled) }
+        let entry = place.get_or_init(|| Entry::new(0));
+        // SAFETY: both live in slots; everybody else has the ticket, too; and as promised by the caller.
+        unsafe {
+            entry.enrol(node, Some(Contest { claim, ticket }));
+            token.watch(entry) || !claim.claim(ticket, Reason::Cancelled)
+        }
     }
 
     fn unwatch(&self, place: &OnceCell<Entry>) {
@@ -329,12 +342,7 @@ fn suspend_timed(
     let fiber = worker.current_fiber();
     let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
     let seeded = seeded_limit.map(|limit| worker.start_seeded_timer(limit, fiber, ticket));
-    if what.kind.is_for_exclusion() {
-        // Low work is not held back meanwhile: who has the lock may be among it.
-        worker.suspend();
-    } else {
-        worker.suspend_waiting();
-    }
+    suspend(worker, what.kind);
     if let Some(timer) = timer {
         timer.cancel();
     }

@@ -21,7 +21,7 @@ pub use future::{ReceiveFuture, SendFuture};
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
 
 use super::CancelToken;
-use super::queue::{Entry, List, Woken};
+use super::queue::{Contest, Entry, List, Woken};
 use super::wait;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
@@ -386,12 +386,13 @@ impl<T> Shared<T> {
 
 impl<T> Place<T> {
     fn new(node: &'static Node, ticket: Ticket, message: Option<T>) -> Self {
-        // SAFETY: the node of a fiber or a thread waiter that is about to wait.
-        let claim = unsafe { claim_of(node.as_ptr()) };
-        Self {
-            entry: Entry::new(node.as_ptr(), claim, ticket, WANTS_HANDOVER),
-            message: UnsafeCell::new(message),
+        let entry = Entry::new(WANTS_HANDOVER);
+        // SAFETY: the node of a fiber or a thread waiter that is about to wait, and its claim word, for which everybody else has the ticket, too.
+        unsafe {
+            let claim = claim_of(node.as_ptr());
+            entry.enrol(node, Some(Contest { claim, ticket }));
         }
+        Self { entry, message: UnsafeCell::new(message) }
     }
 
     /// The entry, by a pointer that reaches over the whole place.

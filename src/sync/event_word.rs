@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!   SET      whoever comes by goes through
-//!   WAITING  somebody is in the queue. Changed under its lock only; never together with SET for longer than the lock is held
+//!   WAITING  somebody is in the queue. Changed under its lock only; never together with SET
 //! ```
+//!
+//! INVARIANT: while WAITING is set only the holder of the queue's lock changes the word: to set it fails, there is nothing to pass, and a reset takes
+//! away a bit that is not there. So the holder may store.
 //!
 //! loom holds this in `event_word/model.rs`.
 
@@ -59,6 +62,11 @@ impl EventWord {
     pub(super) fn let_through(&self) -> Woken {
         let mut woken = Woken::none();
         let mut list = self.queue.lock();
+        if list.is_empty() {
+            // They have left meanwhile.
+            self.state.fetch_or(SET, Ordering::Release);
+            return woken;
+        }
         let mut is_used = false;
         if self.is_auto {
             while !is_used && !list.is_empty() {
@@ -67,10 +75,12 @@ impl EventWord {
         } else {
             list.claim_all(&mut woken);
         }
+        // ORDERING: Release, as in `try_set`; by the invariant nobody else writes now.
         if !is_used {
-            self.state.fetch_or(SET, Ordering::Release);
+            self.state.store(SET, Ordering::Release);
+        } else if list.is_empty() {
+            self.state.store(0, Ordering::Relaxed);
         }
-        self.note_left(&list);
         woken
     }
 

@@ -12,6 +12,9 @@
 //! Every unlock wakes one, whether those that were woken before have run yet or not: the worker of one of them may be busy with something else for
 //! long.
 //!
+//! INVARIANT: while LOCKED is set only the holder of the queue's lock changes the word, but for unlocking without waiters. So whoever has both may
+//! store.
+//!
 //! LIVENESS: whoever is in the queue was announced under its lock while somebody had the mutex, and that one, who needs the same lock to
 //! unlock then, wakes somebody. Whoever is woken takes the mutex, and so unlocks it some day, or is in the queue again.
 //!
@@ -104,16 +107,16 @@ impl MutexWord {
         while let Some(wants) = list.first_wants() {
             if wants == WANTS_HANDOVER {
                 if list.claim_first(HANDED_OVER, &mut woken) {
-                    self.note_left(&list);
+                    // ORDERING: Relaxed: the wake hands over what was done under the mutex.
+                    self.state.store(LOCKED | waiting(&list), Ordering::Relaxed);
                     return woken;
                 }
             } else if list.claim_first(WOKEN_TO_TRY, &mut woken) {
                 break;
             }
         }
-        let left = if list.is_empty() { !(LOCKED | WAITING) } else { !LOCKED };
         // ORDERING: Release, as in `unlock_uncontended`.
-        self.state.fetch_and(left, Ordering::Release);
+        self.state.store(waiting(&list), Ordering::Release);
         woken
     }
 
@@ -123,6 +126,11 @@ impl MutexWord {
             self.state.fetch_and(!WAITING, Ordering::Relaxed);
         }
     }
+}
+
+/// What the word says of this queue.
+fn waiting(list: &List) -> u32 {
+    if list.is_empty() { 0 } else { WAITING }
 }
 
 #[cfg(all(test, loom))]

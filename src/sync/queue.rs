@@ -1,8 +1,8 @@
 //! The list of those who wait for a primitive: first in, first out, under a lock that is held for a few steps and never across a switch.
 //!
 //! The primitives keep their state in one atomic word, which says whether there is anybody in the list, and which the uncontended
-//! paths change by one compare-exchange. Everything else happens under this lock. Entries live on the waiters' stacks; which of a signaller and a clock
-//! wakes a waiter is decided by its claim word, and whoever has claimed an entry has taken it out of the list.
+//! paths change by one compare-exchange. Everything else happens under this lock. Entries live on the waiters' stacks. Whoever takes an entry out
+//! of the list wakes its waiter; if others than signallers may wake it, a clock for one, its claim word decides between them first.
 //!
 //! loom holds this, below the primitives' words, in their `model.rs`.
 
@@ -14,33 +14,66 @@ use crate::primitives::{Mutex, MutexGuard, lock};
 use std::cell::Cell;
 use std::ptr;
 
+/// What decides who wakes a waiter for which not only signallers come.
+#[derive(Clone, Copy)]
+pub(crate) struct Contest {
+    pub(crate) claim: *const Claim,
+    pub(crate) ticket: Ticket,
+}
+
 /// One waiter.
 pub(crate) struct Entry {
-    pub(crate) node: *mut Node,
-    claim: *const Claim,
-    ticket: Ticket,
+    /// Who waits, and against whom signallers contend for it; `None`: against nobody, so that no claim word is needed. Both are set before it is
+    /// put into the list.
+    node: Cell<*mut Node>,
+    contest: Cell<Option<Contest>>,
     /// What it wants, in words of the primitive.
     wants: u32,
     /// What it was given. Written by whoever has claimed the entry, read by the waiter once it was woken.
     pub(crate) given: Cell<u32>,
-    /// Neighbours; changed under the lock only, or by whoever has claimed the entry.
+    /// Neighbours; changed under the lock only.
     next: Cell<*const Entry>,
     previous: Cell<*const Entry>,
     linked: Cell<bool>,
 }
 
 impl Entry {
-    pub(crate) fn new(node: *mut Node, claim: &Claim, ticket: Ticket, wants: u32) -> Self {
+    #[inline]
+    pub(crate) fn new(wants: u32) -> Self {
         Self {
-            node,
-            claim,
-            ticket,
+            node: Cell::new(ptr::null_mut()),
+            contest: Cell::new(None),
             wants,
             given: Cell::new(0),
             next: Cell::new(ptr::null()),
             previous: Cell::new(ptr::null()),
             linked: Cell::new(false),
         }
+    }
+
+    /// Says whose entry it is.
+    ///
+    /// # Safety
+    ///
+    /// 1. The node lives in a slot (for models, longer than the wait), and so does the claim word.
+    /// 2. Without a contest nobody wakes the node but whoever takes the entry out of a list.
+    #[inline]
+    pub(crate) unsafe fn enrol(&self, node: &Node, contest: Option<Contest>) {
+        self.node.set(node.as_ptr());
+        self.contest.set(contest);
+    }
+
+    /// Whether nobody has claimed it yet.
+    fn is_open(&self) -> bool {
+        // SAFETY: 1. of `enrol`.
+        self.contest.get().is_none_or(|contest| unsafe { &*contest.claim }.is_open(contest.ticket))
+    }
+
+    /// Tries to be the one who wakes.
+    #[inline]
+    fn claim(&self, reason: Reason) -> bool {
+        // SAFETY: 1. of `enrol`.
+        self.contest.get().is_none_or(|contest| unsafe { &*contest.claim }.claim(contest.ticket, reason))
     }
 }
 
@@ -159,9 +192,7 @@ impl List {
     pub(crate) fn first_wants(&mut self) -> Option<u32> {
         // SAFETY: entries in the list are in place while the lock is held.
         while let Some(entry) = unsafe { self.head.as_ref() } {
-            // SAFETY: claim words live in slots.
-            let claim = unsafe { &*entry.claim };
-            if claim.is_open(entry.ticket) {
+            if entry.is_open() {
                 return Some(entry.wants);
             }
             // A clock was faster. The waiter may not run for long, and must not hold up those behind it.
@@ -191,53 +222,73 @@ impl List {
         // SAFETY: as above.
         let Some(entry) = (unsafe { self.head.as_ref() }) else { return false };
         self.remove(entry);
-        // SAFETY: claim words live in slots.
-        let claimed = unsafe { &*entry.claim }.claim(entry.ticket, reason);
+        let claimed = entry.claim(reason);
         if claimed {
             entry.given.set(given);
-            woken.add(entry);
+            woken.add(entry.node.get());
         }
         claimed
     }
 }
 
-/// Waiters that were claimed and have to be woken, after the lock was released, in the order in which they were claimed.
+/// Waiters that were claimed and have to be woken, after the lock was released, in the order in which they were claimed: their nodes, linked.
+/// Those belong to whoever has claimed them.
 #[must_use = "they wait for it"]
 pub(crate) struct Woken {
-    first: *const Entry,
-    last: *const Entry,
+    first: *mut Node,
+    last: *mut Node,
 }
 
 impl Woken {
+    #[inline]
     pub(crate) fn none() -> Self {
-        Self { first: ptr::null(), last: ptr::null() }
+        Self { first: ptr::null_mut(), last: ptr::null_mut() }
     }
 
-    fn add(&mut self, entry: &Entry) {
-        entry.next.set(ptr::null());
-        // SAFETY: claimed entries stay in place until their waiters are woken.
+    #[inline]
+    fn add(&mut self, node: *mut Node) {
+        // SAFETY: nodes live in slots (for models, longer than their waiters), and these are nobody else's.
         match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(entry),
-            None => self.first = entry,
+            Some(last) => last.set_link(node),
+            None => self.first = node,
         }
-        self.last = entry;
+        self.last = node;
     }
 
-    /// Wakes all of them with `wake`, which gets their nodes.
-    pub(crate) fn wake_with(self, mut wake: impl FnMut(*mut Node)) {
-        let mut at = self.first;
-        // SAFETY: as in `add`; the entry is not touched after the wake.
-        while let Some(entry) = unsafe { at.as_ref() } {
-            at = entry.next.get();
-            wake(entry.node);
+    /// Gives the one waiter to `wake_one`, or several, linked, to `wake_many`.
+    #[inline]
+    pub(crate) fn wake_with(self, wake_one: impl FnOnce(*mut Node), wake_many: impl FnOnce(*mut Node)) {
+        if self.first == self.last {
+            if !self.first.is_null() {
+                wake_one(self.first);
+            }
+            return;
         }
+        // SAFETY: as in `add`.
+        unsafe { &*self.last }.set_link(ptr::null_mut());
+        wake_many(self.first);
+    }
+
+    /// For models: wakes all of them with `wake`, which gets their nodes.
+    #[cfg(all(test, loom))]
+    pub(crate) fn wake_each(self, wake: impl Fn(*mut Node)) {
+        self.wake_with(&wake, |first| {
+            let mut node = first;
+            // SAFETY: as in `add`.
+            while let Some(current) = unsafe { node.as_ref() } {
+                // Once it is woken, the node may be in another list at once.
+                let next = current.link();
+                wake(node);
+                node = next;
+            }
+        });
     }
 }
 
 /// For models: somebody who waits in a queue.
 #[cfg(all(test, loom))]
 pub(super) mod waiter {
-    use super::{Entry, List, Node, Queue, Reason, Woken};
+    use super::{Contest, Entry, List, Node, Queue, Reason, Woken};
     use crate::fiber::claim::Claim;
     use crate::memory::node::Kind;
     use loom::sync::Notify;
@@ -267,8 +318,9 @@ pub(super) mod waiter {
             self.token.notify();
         }
 
-        /// What `wait_in` does: `enter` says whether and where, and `left` what follows when the time is over. With `gives_up` the
-        /// clock is about to be the one who wakes. `None` if it was not necessary; else whether it was woken, and what it was given.
+        /// What `wait_in` does: `enter` says whether and where, and `left` what follows when the time is over. With `gives_up` there is a
+        /// time limit, and the clock is about to be the one who wakes. `None` if it was not necessary; else whether it was woken, and what
+        /// it was given.
         pub(in crate::sync) fn wait_in(
             &self,
             queue: &Queue,
@@ -278,9 +330,11 @@ pub(super) mod waiter {
             enter: impl FnOnce(&mut List, &mut Woken) -> Option<bool>,
             left: impl FnOnce(&mut List, &mut Woken),
         ) -> Option<Result<u32, ()>> {
-            let ticket = self.claim.arm();
+            let ticket = gives_up.then(|| self.claim.arm());
             self.woken.store(0, Ordering::Relaxed);
-            let entry = Entry::new(self.node.as_ptr(), &self.claim, ticket, wants);
+            let entry = Entry::new(wants);
+            // SAFETY: 1. The waiter outlives the wait. 2. The clock below has a ticket.
+            unsafe { entry.enrol(&self.node, ticket.map(|ticket| Contest { claim: &self.claim, ticket })) };
             let mut woken = Woken::none();
             let mut list = queue.lock();
             let enters = enter(&mut list, &mut woken);
@@ -293,27 +347,29 @@ pub(super) mod waiter {
                 }
             }
             drop(list);
-            woken.wake_with(&wake);
+            woken.wake_each(&wake);
             if enters.is_none() {
-                assert!(self.claim.claim(ticket, Reason::Signalled));
-                self.claim.finish();
+                if let Some(ticket) = ticket {
+                    assert!(self.claim.claim(ticket, Reason::Signalled));
+                    self.claim.finish();
+                }
                 return None;
             }
-            if gives_up && self.claim.claim(ticket, Reason::TimedOut) {
+            if ticket.is_some_and(|ticket| self.claim.claim(ticket, Reason::TimedOut)) {
                 self.wake();
             }
             while self.woken.load(Ordering::Acquire) == 0 {
                 self.token.wait();
             }
-            Some(match self.claim.finish() {
+            Some(match ticket.map_or(Reason::Signalled, |_| self.claim.finish()) {
                 Reason::Signalled => Ok(entry.given.get()),
-                Reason::TimedOut => {
+                Reason::TimedOut | Reason::Cancelled => {
                     let mut woken = Woken::none();
                     let mut list = queue.lock();
                     list.remove(&entry);
                     left(&mut list, &mut woken);
                     drop(list);
-                    woken.wake_with(&wake);
+                    woken.wake_each(&wake);
                     Err(())
                 }
             })

@@ -102,22 +102,29 @@ impl RwLockWord {
 
     /// Under the queue's lock: admits the first waiters, as far as that can be.
     pub(super) fn admit(&self, list: &mut List, woken: &mut Woken) {
-        while let Some(wants) = list.first_wants() {
+        // What those have that were admitted.
+        let mut taken = 0;
+        let is_empty = loop {
+            let Some(wants) = list.first_wants() else { break true };
             // ORDERING: Acquire: what those did who had it is handed on to the waiters.
-            let state = self.state.load(Ordering::Acquire);
+            let state = self.state.load(Ordering::Acquire) + taken;
             let can_be = match wants {
-                WANTS_TO_WRITE => state == WAITING,
+                WANTS_TO_WRITE => state & !WAITING == 0,
                 _ => state & WRITER == 0 && state / READER < READERS_MAX,
             };
             if !can_be {
-                return;
+                break false;
             }
             if list.claim_first(wants, woken) {
-                self.state
-                    .fetch_add(if wants == WANTS_TO_WRITE { WRITER } else { READER }, Ordering::Relaxed);
+                taken += if wants == WANTS_TO_WRITE { WRITER } else { READER };
             }
+        };
+        // Nobody else changes WAITING meanwhile.
+        let waiting = if is_empty { self.state.load(Ordering::Relaxed) & WAITING } else { 0 };
+        let change = taken.wrapping_sub(waiting);
+        if change != 0 {
+            self.state.fetch_add(change, Ordering::Relaxed);
         }
-        self.state.fetch_and(!WAITING, Ordering::Relaxed);
     }
 
     /// As [`admit`](Self::admit), with the lock.

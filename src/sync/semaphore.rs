@@ -77,6 +77,7 @@ impl Semaphore {
     /// # Suspends
     ///
     /// Inside a job, if there is none. Elsewhere the thread blocks.
+    #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Permits<'_> {
         self.acquire_many(1)
@@ -88,6 +89,7 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`acquire`](Self::acquire). Also if the number is greater than [`PERMITS_MAX`](Self::PERMITS_MAX).
+    #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: u32) -> Permits<'_> {
         assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
@@ -138,8 +140,8 @@ impl Semaphore {
         }
     }
 
-    #[cold]
-    #[inline(never)]
+    // PERF: inlined, as an event's wait is.
+    #[inline(always)]
     fn acquire_slow(&self, count: u32, limit: Option<Duration>, site: &'static Location<'static>) -> Waited {
         let terms = Terms { kind: WaitKind::Semaphore, wants: count, limit, site };
         let waited = wait::wait_in(
@@ -155,7 +157,6 @@ impl Semaphore {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn admit(&self) {
         wait::wake_all(self.word.admit_next());

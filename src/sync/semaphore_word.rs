@@ -87,16 +87,22 @@ impl SemaphoreWord {
 
     /// Under the queue's lock: gives the first waiters what they want as far as it is there.
     pub(super) fn admit(&self, list: &mut List, woken: &mut Woken) {
-        while let Some(wants) = list.first_wants() {
+        let mut taken = 0;
+        let change = loop {
             // ORDERING: Acquire: what was done before the permits were given back is handed on to the waiter.
-            if self.state.load(Ordering::Acquire) < wants * PERMIT {
-                return;
+            let state = self.state.load(Ordering::Acquire);
+            match list.first_wants() {
+                // Nobody else changes WAITING meanwhile.
+                None => break taken * PERMIT + (state & WAITING),
+                Some(wants) if state / PERMIT - taken < wants => break taken * PERMIT,
+                Some(wants) if list.claim_first(0, woken) => taken += wants,
+                Some(_) => {}
             }
-            if list.claim_first(0, woken) {
-                self.state.fetch_sub(wants * PERMIT, Ordering::Relaxed);
-            }
+        };
+        if change != 0 {
+            // Others have only added some, and ask in their turn.
+            self.state.fetch_sub(change, Ordering::Relaxed);
         }
-        self.state.fetch_and(!WAITING, Ordering::Relaxed);
     }
 
     /// As [`admit`](Self::admit), with the lock.

@@ -3,12 +3,13 @@
 #![expect(unsafe_code, reason = "entries live on the stacks of their waiters")]
 
 use super::cancel::CancelToken;
-use super::queue::{Entry, List, Queue, Woken};
+use super::queue::{Contest, Entry, List, Queue, Woken};
 use crate::fiber::WaitKind;
 use crate::fiber::claim::Reason;
+use crate::memory::node::Node;
 use crate::sched::wait::{self, Bounds, FiberLimit, WaitFor};
 use crate::sched::{current, wake};
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,10 @@ pub(super) struct Terms {
 
 /// Waits in `queue`, if `enter` says so under its lock. `entered` is called after that, when the waiter can be woken already;
 /// it must neither unwind nor wait. `left` is called under the lock if the time is over, after the waiter was taken out.
+///
+/// PERF: without a time limit everything is inlined into the caller, as in `sched::wait::wait`, and no claim word is needed: only who finds the entry
+/// in the list can wake.
+#[inline(always)]
 pub(super) fn wait_in(
     queue: &Queue,
     terms: Terms,
@@ -55,6 +60,7 @@ pub(super) fn wait_in(
 }
 
 /// As [`wait_in`], until a token is cancelled, if there is one; `left` is called then as when the time is over.
+#[inline(always)]
 pub(super) fn wait_in_with(
     queue: &Queue,
     terms: Terms,
@@ -63,47 +69,58 @@ pub(super) fn wait_in_with(
     entered: impl FnOnce(),
     left: impl FnOnce(&mut List, &mut Woken),
 ) -> Result<Waited, FiberLimit> {
-    if token.is_some_and(CancelToken::is_cancelled) {
-        // The caller has just looked.
-        return Ok(Waited::Cancelled);
+    if terms.limit.is_some() || token.is_some() {
+        return wait_contested(queue, terms, token, enter, entered, left);
     }
-    if terms.limit == Some(Duration::ZERO) && terms.kind != WaitKind::Condvar {
-        // The caller has just looked.
-        return Ok(Waited::TimedOut);
-    }
-    let (entry, waited) = (OnceCell::<Entry>::new(), Cell::new(Waited::NotNeeded));
+    let (entry, mut waits) = (Entry::new(terms.wants), false);
     let what = WaitFor { kind: terms.kind, object: 0, site: terms.site };
-    let register = |node: &'static crate::memory::node::Node, ticket| {
+    wait::wait(what, |node| {
+        // SAFETY: 1. The node of a fiber or a thread waiter that is about to wait. 2. Nobody else knows of this wait.
+        unsafe { entry.enrol(node, None) };
+        // SAFETY: the entry is in this stack frame, which is left after the wait: then somebody has taken it out.
+        waits = unsafe { enter_queue(queue, &entry, enter, entered) };
+        waits
+    })?;
+    Ok(if waits { Waited::Given(entry.given.get()) } else { Waited::NotNeeded })
+}
+
+/// The wait of somebody whom not only signallers may wake.
+#[inline(never)]
+fn wait_contested(
+    queue: &Queue,
+    terms: Terms,
+    token: Option<&CancelToken>,
+    enter: impl FnOnce(&mut List, &mut Woken) -> Enter,
+    entered: impl FnOnce(),
+    left: impl FnOnce(&mut List, &mut Woken),
+) -> Result<Waited, FiberLimit> {
+    // The caller has just looked. A condition variable gives its mutex up first.
+    if terms.kind != WaitKind::Condvar {
+        if token.is_some_and(CancelToken::is_cancelled) {
+            return Ok(Waited::Cancelled);
+        }
+        if terms.limit == Some(Duration::ZERO) {
+            return Ok(Waited::TimedOut);
+        }
+    }
+    let (entry, waited) = (Entry::new(terms.wants), Cell::new(Waited::NotNeeded));
+    let what = WaitFor { kind: terms.kind, object: 0, site: terms.site };
+    let register = |node: &'static Node, ticket| {
         // SAFETY: the node of a fiber or a thread waiter that is about to wait.
         let claim = unsafe { wait::claim_of(node.as_ptr()) };
-        let entry = entry.get_or_init(|| Entry::new(node.as_ptr(), claim, ticket, terms.wants));
-        let mut woken = Woken::none();
-        let mut list = queue.lock();
-        let enters = enter(&mut list, &mut woken);
-        // SAFETY: the entry is in this function's frame, which is left after the wait: then somebody has claimed the entry and so taken it
-        // out, or `settle` has.
-        unsafe {
-            match enters {
-                Enter::Not => {}
-                Enter::Back => list.push_back(entry),
-                Enter::Front => list.push_front(entry),
-            }
-        }
-        drop(list);
-        wake_all(woken);
-        if enters != Enter::Not {
-            entered();
-        }
-        enters != Enter::Not
+        // SAFETY: 1. As above. 2. Everybody else has the ticket.
+        unsafe { entry.enrol(node, Some(Contest { claim, ticket })) };
+        // SAFETY: the entry is in this stack frame, which is left after the wait: then somebody has claimed the entry and so taken it out, or
+        // `settle` has.
+        unsafe { enter_queue(queue, &entry, enter, entered) }
     };
     let settle = |reason| {
-        let entry = entry.get().expect("made when it was registered");
         waited.set(match reason {
             Reason::Signalled => Waited::Given(entry.given.get()),
             Reason::TimedOut | Reason::Cancelled => {
                 let mut woken = Woken::none();
                 let mut list = queue.lock();
-                list.remove(entry);
+                list.remove(&entry);
                 left(&mut list, &mut woken);
                 drop(list);
                 wake_all(woken);
@@ -113,6 +130,37 @@ pub(super) fn wait_in_with(
     };
     wait::wait_bounded(what, Bounds { limit: terms.limit, token }, register, settle)?;
     Ok(waited.get())
+}
+
+/// Puts `entry` where `enter` says; whether it did.
+///
+/// # Safety
+///
+/// As for [`List::push_back`].
+#[inline(always)]
+unsafe fn enter_queue(
+    queue: &Queue,
+    entry: &Entry,
+    enter: impl FnOnce(&mut List, &mut Woken) -> Enter,
+    entered: impl FnOnce(),
+) -> bool {
+    let mut woken = Woken::none();
+    let mut list = queue.lock();
+    let enters = enter(&mut list, &mut woken);
+    // SAFETY: promised by the caller.
+    unsafe {
+        match enters {
+            Enter::Not => {}
+            Enter::Back => list.push_back(entry),
+            Enter::Front => list.push_front(entry),
+        }
+    }
+    drop(list);
+    wake_all(woken);
+    if enters != Enter::Not {
+        entered();
+    }
+    enters != Enter::Not
 }
 
 /// Whether the calling thread is a worker's that unwinds, and so blocks where it is.
@@ -126,8 +174,9 @@ pub(super) fn is_alone() -> bool {
 }
 
 /// Wakes those who were claimed.
+#[inline]
 pub(super) fn wake_all(woken: Woken) {
-    woken.wake_with(wake::wake_one);
+    woken.wake_with(wake::wake_one, wake::wake_oldest_first);
 }
 
 /// What is left until `deadline`; `None` without one.

@@ -34,7 +34,7 @@ impl Model {
 
     fn set(&self) {
         if !self.word.try_set() {
-            self.word.let_through().wake_with(|node| wake_one_of(&self.waiters, node));
+            self.word.let_through().wake_each(|node| wake_one_of(&self.waiters, node));
         }
     }
 

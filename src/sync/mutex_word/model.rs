@@ -61,7 +61,7 @@ impl Model {
 
     fn unlock(&self) {
         if !self.word.unlock_uncontended() {
-            self.word.unlock().wake_with(|node| wake_one_of(&self.waiters, node));
+            self.word.unlock().wake_each(|node| wake_one_of(&self.waiters, node));
         }
     }
 

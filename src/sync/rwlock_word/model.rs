@@ -25,7 +25,7 @@ unsafe impl Send for Model {}
 
 impl Model {
     fn wake(&self, woken: crate::sync::queue::Woken) {
-        woken.wake_with(|node| wake_one_of(&self.waiters, node));
+        woken.wake_each(|node| wake_one_of(&self.waiters, node));
     }
 
     /// `RawRwLock::lock_slow`.

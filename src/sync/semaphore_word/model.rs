@@ -40,7 +40,7 @@ impl Model {
 
     fn give_back(&self, count: u32) {
         if self.word.add(count).expect("as many as before") {
-            self.word.admit_next().wake_with(|node| wake_one_of(&self.waiters, node));
+            self.word.admit_next().wake_each(|node| wake_one_of(&self.waiters, node));
         }
     }
 }
