@@ -28,7 +28,7 @@ use crate::fiber::WaitKind;
 use crate::fiber::claim::{Reason, Ticket};
 use crate::memory::node::Node;
 use crate::primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
-use crate::sched::wait::{Bounds, WaitFor, claim_of, wait_bounded};
+use crate::sched::wait::{Bounds, WaitFor, claim_of, wait as sched_wait, wait_bounded};
 use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -76,6 +76,8 @@ fn make<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             senders_gone: false,
             receivers_gone: false,
         }),
+        count_hint: AtomicUsize::new(0),
+        capacity,
         sender_count: AtomicUsize::new(1),
         receiver_count: AtomicUsize::new(1),
     });
@@ -95,6 +97,9 @@ pub struct Receiver<T> {
 
 struct Shared<T> {
     inner: Mutex<Inner<T>>,
+    /// How many messages there were when somebody let go of the lock: a hint that saves those a step who are going to wait.
+    count_hint: AtomicUsize,
+    capacity: usize,
     sender_count: AtomicUsize,
     receiver_count: AtomicUsize,
 }
@@ -217,22 +222,117 @@ impl<T> Shared<T> {
         lock(&self.inner)
     }
 
+    /// Lets go of the lock, and wakes those who were claimed.
+    #[inline]
+    fn unlock(&self, inner: MutexGuard<'_, Inner<T>>, woken: Woken) {
+        self.count_hint.store(inner.messages.len(), Ordering::Relaxed);
+        drop(inner);
+        wait::wake_all(woken);
+    }
+
+    #[inline]
     fn offer(&self, message: T) -> Offer<T> {
         let mut woken = Woken::none();
         let mut inner = self.lock();
         let offer = inner.offer(message, &mut woken);
-        drop(inner);
-        wait::wake_all(woken);
+        self.unlock(inner, woken);
         offer
     }
 
+    #[inline]
     fn take(&self) -> Take<T> {
         let mut woken = Woken::none();
         let mut inner = self.lock();
         let take = inner.take(&mut woken);
-        drop(inner);
-        wait::wake_all(woken);
+        self.unlock(inner, woken);
         take
+    }
+
+    /// Sends without bounds.
+    ///
+    /// PERF: as for `wait_in`: inlined down to the switch, and no claim word; bench `channel_ping_pong`.
+    #[inline(always)]
+    fn send(&self, message: T, site: &'static Location<'static>) -> Result<(), SendError<T>> {
+        let mut message = message;
+        if self.count_hint.load(Ordering::Relaxed) < self.capacity {
+            match self.offer(message) {
+                Offer::Sent => return Ok(()),
+                Offer::Closed(message) => return Err(SendError(message)),
+                Offer::Full(back) => message = back,
+            }
+        }
+        let place = Place::new(Some(message));
+        let (mut waits, mut is_closed) = (false, false);
+        let what = WaitFor { kind: WaitKind::Send, object: 0, site };
+        let waited = sched_wait(what, |node| {
+            let mut woken = Woken::none();
+            let mut inner = self.lock();
+            // SAFETY: the place is nobody else's before it is in the list.
+            let message = unsafe { (*place.message.get()).take() }.expect("put there above");
+            match inner.offer(message, &mut woken) {
+                Offer::Sent => {}
+                Offer::Closed(message) => {
+                    // SAFETY: as above.
+                    unsafe { *place.message.get() = Some(message) };
+                    is_closed = true;
+                }
+                // SAFETY: as above. 1. The waiter's own node. 2. Nobody else knows of this wait. The place is in this stack frame, which is left after
+                // the wait: then somebody has taken it out.
+                Offer::Full(message) => unsafe {
+                    *place.message.get() = Some(message);
+                    place.entry.enrol(node, None);
+                    inner.senders.push_back(place.as_entry());
+                    waits = true;
+                },
+            }
+            self.unlock(inner, woken);
+            waits
+        });
+        if waited.is_err() {
+            fiber_limit("sending into a channel");
+        }
+        if is_closed || waits && place.entry.given.get() == CLOSED {
+            return Err(SendError(place.message.into_inner().expect("nobody has taken it")));
+        }
+        Ok(())
+    }
+
+    /// Receives without bounds; as [`send`](Self::send).
+    #[inline(always)]
+    fn receive(&self, site: &'static Location<'static>) -> Result<T, ReceiveError> {
+        if self.count_hint.load(Ordering::Relaxed) > 0 {
+            match self.take() {
+                Take::Received(message) => return Ok(message),
+                Take::Closed => return Err(ReceiveError),
+                Take::Empty => {}
+            }
+        }
+        let place = Place::new(None);
+        let what = WaitFor { kind: WaitKind::Receive, object: 0, site };
+        let waited = sched_wait(what, |node| {
+            let mut woken = Woken::none();
+            let mut inner = self.lock();
+            let taken = inner.take(&mut woken);
+            let waits = matches!(taken, Take::Empty);
+            // SAFETY: as in `send`.
+            unsafe {
+                match taken {
+                    Take::Received(message) => *place.message.get() = Some(message),
+                    Take::Closed => {}
+                    Take::Empty => {
+                        place.entry.enrol(node, None);
+                        inner.receivers.push_back(place.as_entry());
+                    }
+                }
+            }
+            self.unlock(inner, woken);
+            waits
+        });
+        if waited.is_err() {
+            fiber_limit("receiving from a channel");
+        }
+        // Without one the channel is closed.
+        place.message.into_inner().ok_or(ReceiveError)
     }
 
     fn send_within(
@@ -265,15 +365,14 @@ impl<T> Shared<T> {
                     false
                 }
                 Offer::Full(message) => {
-                    let place = place.get_or_init(|| Place::new(node, ticket, Some(message)));
+                    let place = place.get_or_init(|| Place::contested(node, ticket, Some(message)));
                     // SAFETY: the place is in this function's frame, which is left after the wait; then somebody has claimed the entry and so
                     // taken it out, or it is removed below.
                     unsafe { inner.senders.push_back(place.as_entry()) };
                     true
                 }
             };
-            drop(inner);
-            wait::wake_all(woken);
+            self.unlock(inner, woken);
             waits
         };
         let settle = |reason| {
@@ -325,14 +424,13 @@ impl<T> Shared<T> {
                 }
                 Take::Closed => false,
                 Take::Empty => {
-                    let place = place.get_or_init(|| Place::new(node, ticket, None));
+                    let place = place.get_or_init(|| Place::contested(node, ticket, None));
                     // SAFETY: as in `send_within`.
                     unsafe { inner.receivers.push_back(place.as_entry()) };
                     true
                 }
             };
-            drop(inner);
-            wait::wake_all(woken);
+            self.unlock(inner, woken);
             waits
         };
         let settle = |reason| {
@@ -367,8 +465,7 @@ impl<T> Shared<T> {
         let mut inner = self.lock();
         inner.senders_gone = true;
         inner.receivers.claim_all_giving(CLOSED, &mut woken);
-        drop(inner);
-        wait::wake_all(woken);
+        self.unlock(inner, woken);
     }
 
     #[cold]
@@ -378,21 +475,26 @@ impl<T> Shared<T> {
         inner.receivers_gone = true;
         inner.senders.claim_all_giving(CLOSED, &mut woken);
         let left = std::mem::take(&mut inner.messages);
-        drop(inner);
-        wait::wake_all(woken);
+        self.unlock(inner, woken);
         drop(left);
     }
 }
 
 impl<T> Place<T> {
-    fn new(node: &'static Node, ticket: Ticket, message: Option<T>) -> Self {
-        let entry = Entry::new(WANTS_HANDOVER);
+    #[inline]
+    fn new(message: Option<T>) -> Self {
+        Self { entry: Entry::new(WANTS_HANDOVER), message: UnsafeCell::new(message) }
+    }
+
+    /// That of a waiter for which others may come than those who send or receive.
+    fn contested(node: &'static Node, ticket: Ticket, message: Option<T>) -> Self {
+        let place = Self::new(message);
         // SAFETY: the node of a fiber or a thread waiter that is about to wait, and its claim word, for which everybody else has the ticket, too.
         unsafe {
             let claim = claim_of(node.as_ptr());
-            entry.enrol(node, Some(Contest { claim, ticket }));
+            place.entry.enrol(node, Some(Contest { claim, ticket }));
         }
-        Self { entry, message: UnsafeCell::new(message) }
+        place
     }
 
     /// The entry, by a pointer that reaches over the whole place.
@@ -415,11 +517,10 @@ impl<T> Sender<T> {
     /// # Suspends
     ///
     /// Inside a job, if the channel is full. Elsewhere the thread blocks.
+    #[inline]
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        self.shared
-            .send_within(message, Bounds::default(), Location::caller())
-            .map_err(|error| SendError(error.into_inner()))
+        self.shared.send(message, Location::caller())
     }
 
     /// Sends a message if there is room.
@@ -492,7 +593,7 @@ impl<T> Sender<T> {
 
 impl<T> Shared<T> {
     fn capacity(&self) -> Option<usize> {
-        Some(self.lock().capacity).filter(|capacity| *capacity != usize::MAX)
+        Some(self.capacity).filter(|capacity| *capacity != usize::MAX)
     }
 }
 
@@ -510,9 +611,10 @@ impl<T> Receiver<T> {
     /// # Suspends
     ///
     /// Inside a job, if there is no message. Elsewhere the thread blocks.
+    #[inline]
     #[track_caller]
     pub fn recv(&self) -> Result<T, ReceiveError> {
-        self.shared.receive_within(Bounds::default(), Location::caller()).map_err(|_| ReceiveError)
+        self.shared.receive(Location::caller())
     }
 
     /// Receives a message if there is one.

@@ -6,7 +6,6 @@
 use super::{Offer, ReceiveError, SendError, Shared, Take, WANTS_NOTICE};
 use crate::interop::poll_waiter::Registered;
 use crate::sync::queue::Woken;
-use crate::sync::wait;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,8 +37,7 @@ impl Receiving {
         if matches!(taken, Take::Empty) {
             inner.receivers.push_back_slot(entry);
         }
-        drop(inner);
-        wait::wake_all(woken);
+        shared.unlock(inner, woken);
         let result = match taken {
             Take::Empty => {
                 self.0 = Some(registered);
@@ -63,8 +61,7 @@ impl Receiving {
         let mut woken = Woken::none();
         let mut inner = shared.lock();
         inner.hand_over(&mut woken);
-        drop(inner);
-        wait::wake_all(woken);
+        shared.unlock(inner, woken);
     }
 }
 
@@ -149,8 +146,7 @@ impl<T> Future for SendFuture<'_, T> {
         if matches!(offered, Offer::Full(_)) {
             inner.senders.push_back_slot(entry);
         }
-        drop(inner);
-        wait::wake_all(woken);
+        this.shared.unlock(inner, woken);
         let result = match offered {
             Offer::Full(message) => {
                 this.message = Some(message);
@@ -178,8 +174,7 @@ impl<T> Drop for SendFuture<'_, T> {
         if inner.messages.len() < inner.capacity {
             inner.fill_room(&mut woken);
         }
-        drop(inner);
-        wait::wake_all(woken);
+        self.shared.unlock(inner, woken);
     }
 }
 
