@@ -37,6 +37,7 @@ use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{self, Caches};
 use crate::primitives::{light_fence, spin_loop};
+use crate::sync::held::{self, Held};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
 use crate::topology::STEAL_KINDS;
@@ -339,6 +340,8 @@ pub(crate) struct Worker {
     epoch: OnceCell<Epoch>,
     coarse_now_ns: Cell<u64>,
     clock_age: Cell<u32>,
+    /// The locks that the fiber holds that runs, if they are counted.
+    held_locks: Cell<Held>,
     /// What fibers begin with: the thread's own, as it was before the worker's first job, or at the begin of the main thread's visit.
     float_control: Cell<FloatControl>,
     /// Whether that state belongs to the fiber; see `fiber/float.rs`.
@@ -408,6 +411,7 @@ impl Worker {
             epoch: OnceCell::new(),
             coarse_now_ns: Cell::new(0),
             clock_age: Cell::new(0),
+            held_locks: Cell::new(Held::default()),
             isolates_float: Cell::new(false),
             float_control: Cell::new(FloatControl::read()),
             float_now: Cell::new(FloatControl::read()),
@@ -535,6 +539,11 @@ impl Worker {
     #[inline]
     pub(crate) fn migrates(&self) -> bool {
         self.migrates.get()
+    }
+
+    #[inline]
+    pub(crate) fn held_locks(&self) -> &Cell<Held> {
+        &self.held_locks
     }
 
     /// Whether this is a [Background](super::background) worker.
@@ -999,11 +1008,13 @@ impl Worker {
         tally(&self.remote.tally.suspensions, 1);
         #[cfg(feature = "tracing")]
         let spans = crate::interop::spans::LeftSpans::leave();
+        let kept = held::keep(self);
         if self.isolates_float.get() {
             self.suspend_with_float_control();
         } else {
             self.switch_to_root();
         }
+        kept.restore();
         #[cfg(feature = "tracing")]
         spans.enter_again();
     }

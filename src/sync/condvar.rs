@@ -189,9 +189,7 @@ impl Condvar {
         );
         match waited {
             Ok(waited) => {
-                if !mutex.try_lock() {
-                    mutex.lock_unfailing(site);
-                }
+                mutex.lock_again(site);
                 waited
             }
             Err(_) => fiber_limit("waiting for a condition variable"),

@@ -22,6 +22,8 @@ mod event;
 mod event_future;
 pub(crate) mod event_word;
 #[cfg(not(loom))]
+pub(crate) mod held;
+#[cfg(not(loom))]
 mod mutex;
 pub(crate) mod mutex_word;
 #[cfg(not(loom))]
@@ -43,6 +45,7 @@ pub use {
     condvar::Condvar,
     event::Event,
     event_future::EventFuture,
+    held::{WaitsWithLock, count_waits_with_locks, waits_with_locks},
     mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex},
     once::{Once, OnceLock},
     rwlock::{

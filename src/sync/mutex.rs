@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "implements lock_api's traits")]
 
+use super::held;
 use super::mutex_word::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
 use super::wait::{self, Enter, Terms, Waited};
 use crate::error::fiber_limit;
@@ -84,15 +85,18 @@ unsafe impl lock_api::RawMutex for RawMutex {
         if !self.word.try_lock_uncontended() {
             self.lock_unfailing(Location::caller());
         }
+        held::note_locked(Location::caller());
     }
 
     #[inline]
+    #[track_caller]
     fn try_lock(&self) -> bool {
-        self.word.try_lock_uncontended() || self.word.try_lock()
+        held::noted(self.word.try_lock_uncontended() || self.word.try_lock(), Location::caller())
     }
 
     #[inline]
     unsafe fn unlock(&self) {
+        held::note_unlocked();
         if !self.word.unlock_uncontended() {
             self.unlock_slow();
         }
@@ -110,12 +114,17 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
 
     #[track_caller]
     fn try_lock_for(&self, timeout: Duration) -> bool {
-        self.word.try_lock_uncontended() || self.timed(Some(timeout), Location::caller())
+        let site = Location::caller();
+        held::noted(self.word.try_lock_uncontended() || self.timed(Some(timeout), site), site)
     }
 
     #[track_caller]
     fn try_lock_until(&self, timeout: Instant) -> bool {
-        self.word.try_lock_uncontended() || self.timed(wait::left_until(Some(timeout)), Location::caller())
+        let site = Location::caller();
+        held::noted(
+            self.word.try_lock_uncontended() || self.timed(wait::left_until(Some(timeout)), site),
+            site,
+        )
     }
 }
 
@@ -186,6 +195,14 @@ impl RawMutex {
                 Waited::TimedOut | Waited::Cancelled => return Ok(false),
             }
         }
+    }
+
+    /// Takes the mutex back for somebody whose guard is alive.
+    pub(super) fn lock_again(&self, site: &'static Location<'static>) {
+        if !self.word.try_lock_uncontended() && !self.word.try_lock() {
+            self.lock_unfailing(site);
+        }
+        held::note_locked(site);
     }
 
     /// Locks, and never fails nor unwinds: where no fiber is left to go on with, it looks again and again.

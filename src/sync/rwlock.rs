@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "implements lock_api's traits")]
 
+use super::held;
 use super::rwlock_word::{RwLockWord, WANTS_TO_READ, WANTS_TO_WRITE};
 use super::wait::{self, Enter, Terms, Waited};
 use crate::error::fiber_limit;
@@ -75,8 +76,9 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     }
 
     #[inline]
+    #[track_caller]
     fn try_lock_shared(&self) -> bool {
-        self.word.try_take(WANTS_TO_READ)
+        held::noted(self.word.try_take(WANTS_TO_READ), Location::caller())
     }
 
     #[inline]
@@ -91,8 +93,9 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     }
 
     #[inline]
+    #[track_caller]
     fn try_lock_exclusive(&self) -> bool {
-        self.word.try_take(WANTS_TO_WRITE)
+        held::noted(self.word.try_take(WANTS_TO_WRITE), Location::caller())
     }
 
     #[inline]
@@ -151,13 +154,15 @@ impl RawRwLock {
         if !self.word.try_take(wants) {
             self.lock_unfailing(wants, Location::caller());
         }
+        held::note_locked(Location::caller());
     }
 
     fn try_lock_for(&self, wants: u32, limit: Duration, site: &'static Location<'static>) -> bool {
-        self.word.try_take(wants)
+        let was_had = self.word.try_take(wants)
             || self
                 .lock_slow(wants, Some(limit), site)
-                .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"))
+                .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"));
+        held::noted(was_had, site)
     }
 
     /// Locks, and never unwinds: `unlocked` of a guard takes the lock back while the guard is alive. Where no fiber is left to go on
@@ -191,6 +196,7 @@ impl RawRwLock {
 
     #[inline]
     fn unlock(&self, wants: u32) {
+        held::note_unlocked();
         if self.word.release(wants) {
             self.unlock_slow();
         }
