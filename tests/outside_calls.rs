@@ -55,7 +55,7 @@ fn blocking_calls_may_borrow_and_panic_and_give_back_what_they_own() {
         });
         assert_eq!(planned_id(&*payload), 3);
         let item = blocking(|| census.item());
-        assert!(!blocking(|| ramie::in_job()));
+        assert!(!blocking(ramie::in_job));
         drop(item);
     });
     census.assert_all_dropped(2);
@@ -202,7 +202,7 @@ fn a_blocking_call_is_waited_for() {
     let ended = Counter::new(1);
     let signal = ended.clone();
     system.job().detach(move || {
-        blocking(|| std::thread::yield_now());
+        blocking(std::thread::yield_now);
         signal.signal();
     });
     system.shutdown(ramie::Drain::Finish).unwrap();

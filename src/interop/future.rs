@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::task::{Context, Poll, RawWakerVTable, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 /// Waits for a future: polls it, suspends the fiber until its waker is called, polls it again, and so on. Outside of jobs the thread parks.
 ///
@@ -120,13 +120,17 @@ impl Drop for FirstWaker {
     }
 }
 
-static FIRST_VTABLE: RawWakerVTable = RawWakerVTable::new(
-    // SAFETY (of all four): a waker is called with what it was made of, which `FirstWaker::waker` says is in place.
-    |data| unsafe { &*data.cast::<FirstWaker>() }.cell().raw_waker(),
-    |data| unsafe { &*data.cast::<FirstWaker>() }.notified.store(true, Ordering::Release),
-    |data| unsafe { &*data.cast::<FirstWaker>() }.notified.store(true, Ordering::Release),
-    |_| {},
-);
+static FIRST_VTABLE: RawWakerVTable = RawWakerVTable::new(clone_first, notify_first, notify_first, |_| {});
+
+unsafe fn clone_first(data: *const ()) -> RawWaker {
+    // SAFETY: a waker is called with what it was made of, which `FirstWaker::waker` says is in place.
+    unsafe { &*data.cast::<FirstWaker>() }.cell().raw_waker()
+}
+
+unsafe fn notify_first(data: *const ()) {
+    // SAFETY: as above.
+    unsafe { &*data.cast::<FirstWaker>() }.notified.store(true, Ordering::Release);
+}
 
 /// Spawns a job that waits for a future, and gives its handle; as `spawn(|| block_on(future))`.
 ///
