@@ -1,5 +1,7 @@
 //! Futures: waited for in jobs, and made of jobs, counters and events; wakers that come late, twice, or after the end; tokio on either side.
 
+#![allow(clippy::waker_clone_wake, reason = "wakes by value, and clones of clones, are what is tested")]
+
 mod common;
 
 use common::{Census, Rng, WORKERS, message, panic_of, planned, planned_id, soak, spin_until, watch};
