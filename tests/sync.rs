@@ -721,6 +721,54 @@ fn time_limits_of_a_deterministic_system() {
     });
 }
 
+/// What is left of a time limit after a wake that was not the last is told by that clock too.
+#[test]
+fn what_is_left_of_a_time_limit_in_a_deterministic_system() {
+    let _watch = watch("what is left", 60);
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let pass = |minutes| assert!(Counter::new(1).wait_timeout(minutes * minute).is_err());
+    let gave_up = AtomicUsize::new(0);
+    for seed in 0..50 {
+        let system = JobSystem::builder().deterministic(seed).build().unwrap();
+        // A condition that does not come true, notified of every 25 minutes.
+        let (mutex, changed, notified) = (Mutex::new(()), Condvar::new(), AtomicUsize::new(0));
+        system.scope(|s| {
+            s.detach(|| {
+                assert!(changed.wait_while_timeout(&mut mutex.lock(), hour, |()| true).is_err());
+                // The clock may go on a little further before this job does.
+                assert!((2..=4).contains(&notified.load(SeqCst)), "{notified:?} of seed {seed}");
+            });
+            s.detach(|| {
+                for _ in 0..20 {
+                    pass(25);
+                    notified.fetch_add(1, SeqCst);
+                    changed.notify_one();
+                }
+            });
+        });
+        // A mutex that is free for a moment after 25 minutes, and then after 75.
+        system.scope(|s| {
+            let held = Counter::new(1);
+            let wants = held.clone();
+            let (mutex, gave_up) = (&mutex, &gave_up);
+            s.detach(move || {
+                let guard = mutex.lock();
+                held.signal();
+                pass(25);
+                drop(guard);
+                let _again = mutex.lock();
+                pass(50);
+            });
+            s.detach(move || {
+                wants.wait();
+                gave_up.fetch_add(usize::from(mutex.try_lock_for(hour).is_none()), SeqCst);
+            });
+        });
+    }
+    // Now and then the clock goes on while somebody is ready to run, who then finds the mutex free.
+    assert!(gave_up.load(SeqCst) >= 40, "{gave_up:?} of 50");
+}
+
 #[test]
 fn dumps_say_what_is_waited_for() {
     let _watch = watch("dumps", 60);

@@ -4,7 +4,7 @@
 
 use super::mutex::{MutexGuard, RawMutex};
 use super::queue::{List, Queue, Woken};
-use super::wait::{self, Enter, Terms, Waited};
+use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::TimedOut;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
@@ -12,7 +12,7 @@ use crate::primitives::{AtomicU32, Ordering};
 use lock_api::RawMutex as _;
 use std::fmt;
 use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A condition variable for a [`Mutex`](super::Mutex): jobs that wait for a condition suspend, and other threads park.
 ///
@@ -125,15 +125,15 @@ impl Condvar {
         limit: Duration,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<(), TimedOut> {
-        let begin = Instant::now();
+        let (deadline, mut left) = (Deadline::after(Some(limit)), Some(limit));
         while condition(guard) {
-            let left = limit.saturating_sub(begin.elapsed());
-            if left.is_zero() {
+            if left.is_some_and(|left| left.is_zero()) {
                 return Err(TimedOut);
             }
-            if self.wait_timeout(guard, left).is_err() {
+            if self.wait_on(guard, left, Location::caller()) == Waited::TimedOut {
                 return if condition(guard) { Err(TimedOut) } else { Ok(()) };
             }
+            left = deadline.left();
         }
         Ok(())
     }

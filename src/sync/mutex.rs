@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "implements lock_api's traits")]
 
 use super::mutex_word::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
-use super::wait::{self, Enter, Terms, Waited};
+use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::primitives::spin_loop;
@@ -41,6 +41,11 @@ use std::time::{Duration, Instant};
 /// # Suspends
 ///
 /// `lock`, `try_lock_for` and `try_lock_until`, if somebody else has it.
+///
+/// # Time
+///
+/// The limits of jobs of a [deterministic](crate::Builder::deterministic) system pass on its own clock. But the instant of `try_lock_until` is one of the
+/// real clock, and what is left until then is never twice the same: use `try_lock_for` there.
 ///
 /// # Examples
 ///
@@ -115,7 +120,7 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
 
     #[track_caller]
     fn try_lock_until(&self, timeout: Instant) -> bool {
-        self.word.try_lock_uncontended() || self.timed(wait::left_until(Some(timeout)), Location::caller())
+        self.word.try_lock_uncontended() || self.timed(Deadline::At(timeout).left(), Location::caller())
     }
 }
 
@@ -157,14 +162,14 @@ impl RawMutex {
         if self.spin() {
             return Ok(true);
         }
-        let deadline = wait::deadline_in(limit);
+        let deadline = Deadline::after(limit);
         let in_place = wait::blocks_in_place();
         let mut was_woken = false;
         loop {
             if self.word.try_lock() {
                 return Ok(true);
             }
-            let left = if was_woken { wait::left_until(deadline) } else { limit };
+            let left = if was_woken { deadline.left() } else { limit };
             let wants = if was_woken { WANTS_HANDOVER } else { WANTS_WAKE };
             // Somebody of this very worker may have been woken in its place, and cannot run.
             let limit = if in_place { Some(left.unwrap_or(IN_PLACE_LOOK).min(IN_PLACE_LOOK)) } else { left };

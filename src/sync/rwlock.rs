@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "implements lock_api's traits")]
 
 use super::rwlock_word::{RwLockWord, WANTS_TO_READ, WANTS_TO_WRITE};
-use super::wait::{self, Enter, Terms, Waited};
+use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::sched::wait::{FiberLimit, WaitFor};
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 ///
 /// The functions with a time limit panic with `FiberLimit` if they had to suspend the last fiber of a worker and no other can be made; the others go
 /// on to look then.
+///
+/// Instants in a deterministic system: as with [`Mutex`](super::Mutex).
 ///
 /// # Suspends
 ///
@@ -116,23 +118,23 @@ unsafe impl lock_api::RawRwLockTimed for RawRwLock {
 
     #[track_caller]
     fn try_lock_shared_for(&self, timeout: Duration) -> bool {
-        self.try_lock_for(WANTS_TO_READ, timeout, Location::caller())
+        self.try_lock_for(WANTS_TO_READ, Some(timeout), Location::caller())
     }
 
     #[track_caller]
     fn try_lock_shared_until(&self, timeout: Instant) -> bool {
-        let left = timeout.saturating_duration_since(Instant::now());
+        let left = Deadline::At(timeout).left();
         self.try_lock_for(WANTS_TO_READ, left, Location::caller())
     }
 
     #[track_caller]
     fn try_lock_exclusive_for(&self, timeout: Duration) -> bool {
-        self.try_lock_for(WANTS_TO_WRITE, timeout, Location::caller())
+        self.try_lock_for(WANTS_TO_WRITE, Some(timeout), Location::caller())
     }
 
     #[track_caller]
     fn try_lock_exclusive_until(&self, timeout: Instant) -> bool {
-        let left = timeout.saturating_duration_since(Instant::now());
+        let left = Deadline::At(timeout).left();
         self.try_lock_for(WANTS_TO_WRITE, left, Location::caller())
     }
 }
@@ -153,10 +155,10 @@ impl RawRwLock {
         }
     }
 
-    fn try_lock_for(&self, wants: u32, limit: Duration, site: &'static Location<'static>) -> bool {
+    fn try_lock_for(&self, wants: u32, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
         self.word.try_take(wants)
             || self
-                .lock_slow(wants, Some(limit), site)
+                .lock_slow(wants, limit, site)
                 .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"))
     }
 
