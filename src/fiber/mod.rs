@@ -77,6 +77,7 @@ mod slot {
         Barrier = 14,
         Event = 15,
         Once = 16,
+        Latch = 17,
     }
 
     impl WaitKind {
@@ -85,7 +86,7 @@ mod slot {
             matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
         }
 
-        const ALL: [WaitKind; 17] = [
+        const ALL: [WaitKind; 18] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -103,6 +104,7 @@ mod slot {
             WaitKind::Barrier,
             WaitKind::Event,
             WaitKind::Once,
+            WaitKind::Latch,
         ];
     }
 

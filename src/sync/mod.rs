@@ -10,16 +10,25 @@
 
 #[cfg(not(loom))]
 mod barrier;
+pub(crate) mod barrier_word;
 #[cfg(not(loom))]
 mod condvar;
 #[cfg(not(loom))]
 mod event;
 pub(crate) mod event_word;
 #[cfg(not(loom))]
+mod latch;
+pub(crate) mod latch_word;
+#[cfg(not(loom))]
+mod lazy_lock;
+#[cfg(not(loom))]
 mod mutex;
 pub(crate) mod mutex_word;
 #[cfg(not(loom))]
 mod once;
+#[cfg(not(loom))]
+mod once_lock;
+pub(crate) mod once_word;
 pub(crate) mod queue;
 #[cfg(not(loom))]
 mod rwlock;
@@ -32,13 +41,16 @@ mod wait;
 
 #[cfg(not(loom))]
 pub use {
-    barrier::{Barrier, Latch},
+    barrier::Barrier,
     condvar::Condvar,
     event::Event,
+    latch::Latch,
+    lazy_lock::LazyLock,
     mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex},
-    once::{Once, OnceLock},
+    once::Once,
+    once_lock::OnceLock,
     rwlock::{
         MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
     },
-    semaphore::{Permits, Semaphore},
+    semaphore::{OwnedPermits, Permits, Semaphore},
 };

@@ -14,15 +14,16 @@ use std::time::{Duration, Instant};
 
 /// A mutex whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
 ///
-/// The interface is that of [`lock_api::Mutex`]: `lock`, `try_lock`, `try_lock_for`, `try_lock_until`, `get_mut`, `into_inner`. A guard is not
-/// `Send`. It may be held across waits: only those who want the mutex wait for it. Fibers of any system, and other threads, may
+/// The interface is that of [`lock_api::Mutex`]: `lock`, `try_lock`, `try_lock_for`, `try_lock_until`, `get_mut`, `into_inner`; and that of its
+/// guards, among it `map`, `unlocked`, `unlock_fair` and `bump`. A guard is not `Send`. It may be held across waits: only those who want the mutex wait for it. Fibers of any system, and other threads, may
 /// use the same one.
 ///
 /// # Fairness
 ///
 /// Whoever comes by may take a mutex that is free, also while others wait (*barging*). The first who waits is woken when it becomes free; if it
 /// finds it taken when it runs, it is the next to get it, by handover. All get it in the order in which they came, but for that. A waiter whose
-/// worker is busy with another job runs when that lets it.
+/// worker is busy with another job runs when that lets it. A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
+/// first who waits at once.
 ///
 /// While a thread unwinds, a lock blocks it in place; so a destructor that may run then, and locks what other jobs of the worker wait for, is better
 /// avoided. A [Background](crate::Priority::Background) job that holds, or is handed, a mutex that others want keeps them waiting until its thread is
@@ -121,6 +122,23 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
     #[track_caller]
     fn try_lock_until(&self, timeout: Instant) -> bool {
         self.word.try_lock_uncontended() || self.timed(Deadline::At(timeout).left(), Location::caller())
+    }
+}
+
+// SAFETY: as above: a waiter that is handed the mutex is the one to have it.
+unsafe impl lock_api::RawMutexFair for RawMutex {
+    unsafe fn unlock_fair(&self) {
+        if !self.word.unlock_uncontended() {
+            wait::wake_all(self.word.hand_over());
+        }
+    }
+
+    #[track_caller]
+    unsafe fn bump(&self) {
+        if self.word.is_wanted() {
+            wait::wake_all(self.word.hand_over());
+            self.lock_unfailing(Location::caller());
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// A reader-writer lock whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
 ///
-/// The interface is that of [`lock_api::RwLock`]. Guards are not `Send`. They may be held across waits. Fibers of any system, and other
+/// The interface is that of [`lock_api::RwLock`] and its guards, among it `downgrade` and `bump`. Guards are not `Send`. They may be held across waits. Fibers of any system, and other
 /// threads, may use the same one.
 ///
 /// # Fairness
@@ -146,7 +146,37 @@ unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
     }
 }
 
+// SAFETY: as above: whoever waits is admitted in turn, by each unlock.
+unsafe impl lock_api::RawRwLockFair for RawRwLock {
+    unsafe fn unlock_shared_fair(&self) {
+        self.unlock(WANTS_TO_READ);
+    }
+
+    unsafe fn unlock_exclusive_fair(&self) {
+        self.unlock(WANTS_TO_WRITE);
+    }
+
+    #[track_caller]
+    unsafe fn bump_shared(&self) {
+        self.bump(WANTS_TO_READ);
+    }
+
+    #[track_caller]
+    unsafe fn bump_exclusive(&self) {
+        self.bump(WANTS_TO_WRITE);
+    }
+}
+
 impl RawRwLock {
+    /// Lets those have it who wait, if anybody does, and takes it back after them.
+    #[track_caller]
+    fn bump(&self, wants: u32) {
+        if self.word.is_wanted() {
+            self.unlock(wants);
+            self.lock(wants);
+        }
+    }
+
     #[inline]
     #[track_caller]
     fn lock(&self, wants: u32) {

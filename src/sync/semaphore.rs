@@ -7,6 +7,7 @@ use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A number of permits, which are taken and given back: for as many jobs at a time as a device, a budget or a licence allows.
@@ -39,6 +40,13 @@ pub struct Semaphore {
 #[must_use = "dropping it gives the permits back"]
 pub struct Permits<'a> {
     semaphore: &'a Semaphore,
+    count: u32,
+}
+
+/// [`Permits`] that keep their semaphore; gives them back when it is dropped.
+#[must_use = "dropping it gives the permits back"]
+pub struct OwnedPermits {
+    semaphore: Arc<Semaphore>,
     count: u32,
 }
 
@@ -92,38 +100,134 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: u32) -> Permits<'_> {
-        assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
-        if !self.word.take(count) {
-            let waited = self.acquire_slow(count, None, Location::caller());
-            debug_assert_ne!(waited, Waited::TimedOut);
-        }
+        self.take(count, Location::caller());
         Permits { semaphore: self, count }
+    }
+
+    /// As [`acquire`](Self::acquire), for at most this long.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`] if there was none in time.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire).
+    #[track_caller]
+    pub fn acquire_timeout(&self, limit: Duration) -> Result<Permits<'_>, TimedOut> {
+        self.acquire_many_timeout(1, limit)
     }
 
     /// As [`acquire_many`](Self::acquire_many), for at most this long.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`] if there were none in time.
+    /// [`TimedOut`] if there were not so many in time.
     ///
     /// # Panics
     ///
     /// As [`acquire_many`](Self::acquire_many).
     #[track_caller]
-    pub fn acquire_timeout(&self, count: u32, limit: Duration) -> Result<Permits<'_>, TimedOut> {
-        assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
-        if self.word.take(count)
-            || self.acquire_slow(count, Some(limit), Location::caller()) != Waited::TimedOut
-        {
-            Ok(Permits { semaphore: self, count })
-        } else {
-            Err(TimedOut)
-        }
+    pub fn acquire_many_timeout(&self, count: u32, limit: Duration) -> Result<Permits<'_>, TimedOut> {
+        self.take_timeout(count, limit, Location::caller())?;
+        Ok(Permits { semaphore: self, count })
+    }
+
+    /// Takes a permit if there is one and nobody waits.
+    pub fn try_acquire(&self) -> Option<Permits<'_>> {
+        self.try_acquire_many(1)
     }
 
     /// Takes so many permits if they are there and nobody waits.
-    pub fn try_acquire(&self, count: u32) -> Option<Permits<'_>> {
-        (count <= Self::PERMITS_MAX && self.word.take(count)).then(|| Permits { semaphore: self, count })
+    pub fn try_acquire_many(&self, count: u32) -> Option<Permits<'_>> {
+        self.try_take(count).then(|| Permits { semaphore: self, count })
+    }
+
+    /// As [`acquire`](Self::acquire); the permit keeps the semaphore, and borrows nothing: for jobs that outlive their spawner.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Suspends
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let uploads = Arc::new(Semaphore::new(4));
+    /// for _ in 0..10 {
+    ///     // At most four jobs at a time are even begun.
+    ///     let permit = uploads.acquire_owned();
+    ///     ramie::spawn(move || drop(permit));
+    /// }
+    /// drop(uploads.acquire_many(4));
+    /// ```
+    #[track_caller]
+    pub fn acquire_owned(self: &Arc<Self>) -> OwnedPermits {
+        self.acquire_many_owned(1)
+    }
+
+    /// As [`acquire_many`](Self::acquire_many); the permits keep the semaphore.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire_many`](Self::acquire_many).
+    ///
+    /// # Suspends
+    ///
+    /// As [`acquire`](Self::acquire).
+    #[track_caller]
+    pub fn acquire_many_owned(self: &Arc<Self>, count: u32) -> OwnedPermits {
+        self.take(count, Location::caller());
+        OwnedPermits { semaphore: Arc::clone(self), count }
+    }
+
+    /// As [`acquire_timeout`](Self::acquire_timeout); the permit keeps the semaphore.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`] if there was none in time.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire).
+    #[track_caller]
+    pub fn acquire_owned_timeout(self: &Arc<Self>, limit: Duration) -> Result<OwnedPermits, TimedOut> {
+        self.acquire_many_owned_timeout(1, limit)
+    }
+
+    /// As [`acquire_many_timeout`](Self::acquire_many_timeout); the permits keep the semaphore.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`] if there were not so many in time.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire_many`](Self::acquire_many).
+    #[track_caller]
+    pub fn acquire_many_owned_timeout(
+        self: &Arc<Self>,
+        count: u32,
+        limit: Duration,
+    ) -> Result<OwnedPermits, TimedOut> {
+        self.take_timeout(count, limit, Location::caller())?;
+        Ok(OwnedPermits { semaphore: Arc::clone(self), count })
+    }
+
+    /// As [`try_acquire`](Self::try_acquire); the permit keeps the semaphore.
+    pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermits> {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// As [`try_acquire_many`](Self::try_acquire_many); the permits keep the semaphore.
+    pub fn try_acquire_many_owned(self: &Arc<Self>, count: u32) -> Option<OwnedPermits> {
+        self.try_take(count).then(|| OwnedPermits { semaphore: Arc::clone(self), count })
     }
 
     /// Adds permits.
@@ -138,6 +242,35 @@ impl Semaphore {
             Some(true) => self.admit(),
             Some(false) => {}
         }
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn take(&self, count: u32, site: &'static Location<'static>) {
+        assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
+        if !self.word.take(count) {
+            let waited = self.acquire_slow(count, None, site);
+            debug_assert_ne!(waited, Waited::TimedOut);
+        }
+    }
+
+    #[track_caller]
+    fn take_timeout(
+        &self,
+        count: u32,
+        limit: Duration,
+        site: &'static Location<'static>,
+    ) -> Result<(), TimedOut> {
+        assert!(count <= Self::PERMITS_MAX, "Semaphore: {count} permits are more than a semaphore can have");
+        if self.word.take(count) || self.acquire_slow(count, Some(limit), site) != Waited::TimedOut {
+            Ok(())
+        } else {
+            Err(TimedOut)
+        }
+    }
+
+    fn try_take(&self, count: u32) -> bool {
+        count <= Self::PERMITS_MAX && self.word.take(count)
     }
 
     // PERF: inlined, as an event's wait is.
@@ -183,6 +316,31 @@ impl Drop for Permits<'_> {
     }
 }
 
+impl OwnedPermits {
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whose permits they are.
+    pub fn semaphore(&self) -> &Arc<Semaphore> {
+        &self.semaphore
+    }
+
+    /// Keeps the permits from ever being given back.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for OwnedPermits {
+    fn drop(&mut self) {
+        if self.count > 0 {
+            self.semaphore.add_permits(self.count);
+        }
+    }
+}
+
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
@@ -192,6 +350,12 @@ impl fmt::Debug for Semaphore {
 impl fmt::Debug for Permits<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permits").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OwnedPermits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPermits").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
