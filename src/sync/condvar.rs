@@ -2,13 +2,12 @@
 
 #![expect(unsafe_code, reason = "gives up a mutex of which the caller has the guard, and takes it back")]
 
+use super::condvar_word::CondvarWord;
 use super::mutex::{MutexGuard, RawMutex};
-use super::queue::{List, Queue, Woken};
 use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::TimedOut;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
-use crate::primitives::{AtomicU32, Ordering};
 use lock_api::RawMutex as _;
 use std::fmt;
 use std::panic::Location;
@@ -38,22 +37,20 @@ use std::time::Duration;
 /// assert_eq!(taker.join().unwrap(), Some(7));
 /// ```
 pub struct Condvar {
-    /// Whether somebody is in the queue. Changed under its lock only.
-    waiting: AtomicU32,
-    queue: Queue,
+    word: CondvarWord,
 }
 
 impl Condvar {
     /// A condition variable for which nobody waits.
     #[cfg(not(any(loom, shuttle)))]
     pub const fn new() -> Self {
-        Self { waiting: AtomicU32::new(0), queue: Queue::new() }
+        Self { word: CondvarWord::new() }
     }
 
     #[cfg(any(loom, shuttle))]
     #[allow(missing_docs, reason = "for model checkers")]
     pub fn new() -> Self {
-        Self { waiting: AtomicU32::new(0), queue: Queue::new() }
+        Self { word: CondvarWord::new() }
     }
 
     /// Gives up the mutex, waits for a notification, and takes the mutex back. Between the two nothing is missed: whoever notifies with the mutex
@@ -149,21 +146,13 @@ impl Condvar {
     }
 
     fn notify(&self, most: usize) -> usize {
-        // ORDERING: whoever waits has set this before it gave up the mutex. A notifier that has changed the condition under the mutex since
-        // sees it.
-        if self.waiting.load(Ordering::Acquire) == 0 { 0 } else { self.notify_slow(most) }
+        if self.word.is_waited_for() { self.notify_slow(most) } else { 0 }
     }
 
     #[cold]
     #[inline(never)]
     fn notify_slow(&self, most: usize) -> usize {
-        let (mut woken, mut count) = (Woken::none(), 0);
-        let mut list = self.queue.lock();
-        while count < most && !list.is_empty() {
-            count += usize::from(list.claim_first(0, &mut woken));
-        }
-        self.note_left(&list);
-        drop(list);
+        let (woken, count) = self.word.notify(most);
         wait::wake_all(woken);
         count
     }
@@ -177,15 +166,15 @@ impl Condvar {
         // SAFETY: the mutex is given up and taken back in here, as long as the guard is borrowed.
         let mutex: &RawMutex = unsafe { MutexGuard::mutex(guard).raw() };
         let waited = wait::wait_in(
-            &self.queue,
+            &self.word.queue,
             Terms { kind: WaitKind::Condvar, wants: 0, limit, site },
             |_, _| {
-                self.waiting.store(1, Ordering::Release);
+                self.word.announce();
                 Enter::Back
             },
             // SAFETY: the caller has the guard.
             || unsafe { mutex.unlock() },
-            |list, _| self.note_left(list),
+            |list, _| self.word.note_left(list),
         );
         match waited {
             Ok(waited) => {
@@ -195,12 +184,6 @@ impl Condvar {
                 waited
             }
             Err(_) => fiber_limit("waiting for a condition variable"),
-        }
-    }
-
-    fn note_left(&self, list: &List) {
-        if list.is_empty() {
-            self.waiting.store(0, Ordering::Relaxed);
         }
     }
 }

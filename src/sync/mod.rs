@@ -13,6 +13,7 @@ mod barrier;
 pub(crate) mod barrier_word;
 #[cfg(not(loom))]
 mod condvar;
+pub(crate) mod condvar_word;
 #[cfg(not(loom))]
 mod event;
 pub(crate) mod event_word;
