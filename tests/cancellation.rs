@@ -4,7 +4,7 @@ mod common;
 
 use common::{Census, Item, Rng, WORKERS, panic_of, planned, planned_id, soak, spin_until, watch};
 use ramie::sync::channel::{self, TryReceiveError, TrySendError};
-use ramie::sync::{CancelToken, Event};
+use ramie::sync::{CancelToken, Condvar, Event, Latch, Mutex, Semaphore};
 use ramie::{Cancelled, Counter, JobError, JobSystem};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -42,6 +42,15 @@ fn every_wait(token: &CancelToken) -> Vec<Box<dyn Fn() -> bool + Send + Sync + '
         Box::new(|| Event::manual().wait_cancellable(token).is_err()),
         Box::new(|| Event::auto().wait_cancellable(token).is_err()),
         Box::new(|| ramie::sleep_cancellable(LONG, token).is_err()),
+        Box::new(|| Latch::new(1).wait_cancellable(token).is_err()),
+        Box::new(|| Semaphore::new(1).acquire_many_cancellable(2, token).is_err()),
+        Box::new(|| {
+            let (mutex, condvar) = (Mutex::new(7), Condvar::new());
+            let mut guard = mutex.lock();
+            let result = condvar.wait_while_cancellable(&mut guard, token, |_| true);
+            // It is locked again.
+            mutex.is_locked() && *guard == 7 && result.is_err()
+        }),
         Box::new(move || {
             let _receiver = &full_receiver;
             full_sender.send_cancellable(2, token) == Err(TrySendError::Cancelled(2))
@@ -99,6 +108,10 @@ fn every_wait_is_cancelled_before_and_while_it_waits() {
             let event = Event::manual();
             event.set();
             assert_eq!(event.wait_cancellable(&token), Ok(()));
+            assert_eq!(Latch::new(0).wait_cancellable(&token), Ok(()));
+            assert_eq!(Semaphore::new(1).acquire_cancellable(&token).unwrap().count(), 1);
+            let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+            assert_eq!(condvar.wait_while_cancellable(&mut mutex.lock(), &token, |()| false), Ok(()));
             let (sender, receiver) = channel::bounded(1);
             sender.send_cancellable(1, &token).unwrap();
             assert_eq!(receiver.recv_cancellable(&token), Ok(1));

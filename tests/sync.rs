@@ -3,8 +3,11 @@
 
 mod common;
 
-use common::{Rng, WORKERS, soak, spin_until, watch};
-use ramie::sync::{Barrier, Condvar, Event, Latch, Mutex, Once, OnceLock, RwLock, Semaphore};
+use common::{Census, Rng, WORKERS, message, panic_of, planned, soak, spin_until, watch};
+use ramie::sync::{
+    Barrier, Condvar, Event, Latch, LazyLock, Mutex, MutexGuard, Once, OnceLock, RwLock, RwLockReadGuard,
+    RwLockWriteGuard, Semaphore,
+};
 use ramie::{Counter, JobSystem};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -113,7 +116,7 @@ fn readers_share_and_writers_do_not() {
             writes.fetch_add(1, SeqCst);
             inside.fetch_add(1000, SeqCst);
             if rng.below(3) == 0 {
-                let guard = ramie::sync::RwLockWriteGuard::downgrade(guard);
+                let guard = RwLockWriteGuard::downgrade(guard);
                 assert!(inside.fetch_add(1, SeqCst) >= 0);
                 assert!(guard.iter().all(|value| *value == guard[0]));
                 inside.fetch_sub(1, SeqCst);
@@ -300,8 +303,8 @@ fn no_more_than_its_permits() {
         from_everywhere(workers, 300 * soak() as u64, |_, rng| {
             let count = 1 + rng.below(5) as u32;
             let permits = match rng.below(4) {
-                0 => semaphore.try_acquire(count),
-                1 => semaphore.acquire_timeout(count, Duration::from_micros(rng.below(50))).ok(),
+                0 => semaphore.try_acquire_many(count),
+                1 => semaphore.acquire_many_timeout(count, Duration::from_micros(rng.below(50))).ok(),
                 _ => Some(semaphore.acquire_many(count)),
             };
             let Some(permits) = permits else { return };
@@ -319,7 +322,7 @@ fn no_more_than_its_permits() {
     assert!(refused.is_err());
     let refused = catch_unwind(AssertUnwindSafe(|| drop(Semaphore::new(1).acquire_many(u32::MAX))));
     assert!(refused.is_err());
-    assert!(Semaphore::new(1).try_acquire(u32::MAX).is_none());
+    assert!(Semaphore::new(1).try_acquire_many(u32::MAX).is_none());
 }
 
 #[test]
@@ -435,6 +438,58 @@ fn barriers_and_latches() {
     }
 }
 
+/// An arrival whose time is over is taken back, also when others come at that moment: as many go on together as the barrier is for.
+#[test]
+fn arrivals_at_a_barrier_are_taken_back() {
+    let _watch = watch("barrier with limits", 120);
+    let barrier = Barrier::new(2);
+    assert!(
+        barrier.wait_timeout(Duration::ZERO).is_err()
+            && barrier.wait_timeout(Duration::from_micros(1)).is_err()
+    );
+    assert_eq!(Barrier::new(1).wait_timeout(Duration::ZERO), Ok(true));
+    for workers in WORKERS {
+        const SIZE: usize = 3;
+        let (barrier, through, leaders) = (Barrier::new(SIZE), AtomicUsize::new(0), AtomicUsize::new(0));
+        from_everywhere(workers, 300 * soak() as u64, |_, rng| {
+            if let Ok(leads) = barrier.wait_timeout(Duration::from_micros(rng.below(60))) {
+                through.fetch_add(1, SeqCst);
+                leaders.fetch_add(usize::from(leads), SeqCst);
+            }
+        });
+        assert_eq!(through.into_inner(), SIZE * leaders.into_inner());
+        // Nobody is left in it.
+        let system = common::system(workers);
+        system.scope(|s| (0..SIZE).for_each(|_| s.detach(|| _ = barrier.wait())));
+    }
+}
+
+#[test]
+fn a_latch_in_a_static() {
+    static LATCH: Latch = Latch::new(30);
+    static PASSED: AtomicUsize = AtomicUsize::new(0);
+    let _watch = watch("latch", 60);
+    let system = common::system(3);
+    assert!(LATCH.wait_timeout(Duration::from_micros(1)).is_err());
+    system.scope(|s| {
+        for _ in 0..10 {
+            s.detach(|| {
+                LATCH.wait();
+                PASSED.fetch_add(1, SeqCst);
+            });
+            s.detach(|| _ = LATCH.wait_timeout(Duration::from_micros(10)));
+        }
+        for _ in 0..30 {
+            assert_eq!(PASSED.load(SeqCst), 0);
+            s.detach(|| LATCH.count_down());
+        }
+    });
+    assert!(LATCH.is_open() && PASSED.load(SeqCst) == 10);
+    assert!(message(&*panic_of(|| LATCH.count_down())).contains("it is open"));
+    assert!(LATCH.is_open());
+    Latch::new(0).wait();
+}
+
 #[test]
 fn what_is_made_once_is_made_once() {
     let _watch = watch("once", 120);
@@ -473,6 +528,226 @@ fn what_is_made_once_is_made_once() {
     }
 }
 
+/// Those who wait for what others make or do get it, but for those whose time is over before; a failure leaves it to the next.
+#[test]
+fn what_is_made_once_is_waited_for() {
+    let _watch = watch("waits for once", 120);
+    for workers in WORKERS {
+        let (cell, once) = (OnceLock::new(), Once::new());
+        let (made, tried, late) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        from_everywhere(workers, 200, |number, rng| match number % 4 {
+            // At least four of them try, whoever comes first.
+            0 => {
+                let result = cell.get_or_try_init(|| {
+                    dawdle(rng);
+                    if tried.fetch_add(1, SeqCst) < 3 {
+                        return Err(number);
+                    }
+                    made.fetch_add(1, SeqCst);
+                    Ok(number)
+                });
+                assert!(result.is_err_and(|error| error == number) || cell.get().is_some());
+                once.call_once(|| dawdle(rng));
+            }
+            1 => {
+                let limit = Duration::from_micros(rng.below(30));
+                match cell.wait_timeout(limit) {
+                    Ok(value) => assert!(ptr_eq(value, cell.get())),
+                    Err(_) => _ = late.fetch_add(1, SeqCst),
+                }
+                if once.wait_timeout(limit).is_ok() {
+                    assert!(once.is_done());
+                }
+            }
+            _ => {
+                assert!(ptr_eq(cell.wait(), cell.get()));
+                once.wait();
+                assert!(once.is_done());
+            }
+        });
+        assert_eq!((made.into_inner(), tried.into_inner()), (1, 4));
+        assert!(late.into_inner() <= 300);
+    }
+    let once = Once::new();
+    assert!(
+        once.wait_timeout(Duration::from_micros(1)).is_err() && once.wait_timeout(Duration::ZERO).is_err()
+    );
+    assert!(OnceLock::<u8>::new().wait_timeout(Duration::from_micros(1)).is_err());
+}
+
+fn ptr_eq<T>(a: &T, b: Option<&T>) -> bool {
+    b.is_some_and(|b| std::ptr::eq(a, b))
+}
+
+#[test]
+fn a_lazy_value_is_made_by_its_first_user() {
+    static LAZY: LazyLock<Vec<u64>> = LazyLock::new(|| {
+        ramie::yield_now();
+        vec![ramie::par(0..100_u64).map_reduce(0, |n| n, |a, b| a + b)]
+    });
+    let _watch = watch("lazy", 60);
+    let system = common::system(2);
+    assert!(LazyLock::get(&LAZY).is_none());
+    system.par(0..100).grain(1).for_each(|_| assert_eq!(LAZY[0], 4950));
+    assert_eq!(format!("{:?}", *LAZY), "[4950]");
+    // A panic leaves nothing to make it with.
+    let fails: LazyLock<u8, _> = LazyLock::new(|| planned(1));
+    _ = panic_of(|| *fails);
+    assert!(message(&*panic_of(|| *fails)).contains("has panicked before"));
+    assert!(LazyLock::get(&fails).is_none() && LazyLock::into_inner(fails).is_none());
+    let unused = LazyLock::new(|| 5);
+    let make = LazyLock::into_inner(unused).unwrap().unwrap_err();
+    assert_eq!(make(), 5);
+    assert_eq!(*LazyLock::<u8>::default(), 0);
+}
+
+/// What is kept by primitives is dropped once, whether it was made, taken, left there, or half made by somebody who panicked.
+#[test]
+fn what_primitives_keep_is_dropped_once() {
+    let _watch = watch("drops", 60);
+    let (system, census) = (common::system(2), Census::default());
+    system.run(|| {
+        let cell = OnceLock::new();
+        _ = panic_of(|| {
+            cell.get_or_init(|| {
+                let _half = census.item();
+                ramie::yield_now();
+                planned(1)
+            })
+        });
+        assert_eq!(census.dropped(), 1);
+        let tried: Result<_, ramie::sync::Permits<'_>> = {
+            // An error is handed on.
+            static NONE: Semaphore = Semaphore::new(1);
+            cell.get_or_try_init(|| Err(NONE.acquire()))
+        };
+        assert_eq!(tried.map(drop).unwrap_err().count(), 1);
+        cell.get_or_init(|| census.item());
+        let refused = cell.set(census.item());
+        assert!(refused.is_err());
+        drop(refused);
+        assert_eq!(census.dropped(), 2);
+        let mut cell = cell;
+        drop(cell.take());
+        assert_eq!(census.dropped(), 3);
+        assert!(cell.set(census.item()).is_ok());
+        drop(cell);
+        assert_eq!(census.dropped(), 4);
+        drop(OnceLock::from(census.item()));
+        assert_eq!(census.dropped(), 5);
+
+        // Made or not, a lazy value drops what its function has, and the value.
+        for uses in [false, true] {
+            let (item, counted) = (census.item(), census.clone());
+            let lazy = LazyLock::new(move || (item, counted.item()));
+            if uses {
+                let _value = &lazy.0;
+            }
+        }
+        assert_eq!(census.dropped(), 8);
+        let item = census.item();
+        let fails: LazyLock<(), _> = LazyLock::new(move || {
+            let _item = item;
+            planned(2)
+        });
+        _ = panic_of(|| LazyLock::force(&fails));
+        drop(fails);
+        assert_eq!(census.dropped(), 9);
+
+        // A holder that panics keeps nothing, and the data stays.
+        let (mutex, lock) = (Mutex::new(census.item()), RwLock::new(census.item()));
+        _ = panic_of(|| {
+            let (_a, _b) = (mutex.lock(), lock.write());
+            planned(3)
+        });
+        drop((mutex.into_inner(), lock.into_inner()));
+    });
+    census.assert_all_dropped(11);
+}
+
+#[test]
+fn permits_that_own_their_semaphore() {
+    let _watch = watch("owned permits", 60);
+    let system = common::system(2);
+    let semaphore = Arc::new(Semaphore::new(3));
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    system.scope(|s| {
+        for number in 0..100_u32 {
+            let permits = match number % 5 {
+                0 => semaphore.try_acquire_owned(),
+                1 => semaphore.try_acquire_many_owned(2),
+                2 => semaphore.acquire_owned_timeout(Duration::from_micros(20)).ok(),
+                3 => semaphore.acquire_many_owned_timeout(3, Duration::from_micros(20)).ok(),
+                _ => Some(semaphore.acquire_many_owned(2)),
+            };
+            let Some(permits) = permits else { continue };
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            // The permits go to another job, which may panic.
+            let member = s.spawn(move || {
+                let count = permits.count() as usize;
+                most.fetch_max(now.fetch_add(count, SeqCst) + count, SeqCst);
+                ramie::yield_now();
+                now.fetch_sub(count, SeqCst);
+                if permits.semaphore().available() == 0 && number % 2 == 0 {
+                    planned(u64::from(number));
+                }
+            });
+            if number % 7 == 0 {
+                _ = member.join();
+            } else {
+                s.detach(move || _ = member.join());
+            }
+        }
+    });
+    assert!((1..=3).contains(&most.load(SeqCst)));
+    assert_eq!((semaphore.available(), Arc::strong_count(&semaphore)), (3, 1));
+    semaphore.acquire_owned().forget();
+    assert_eq!((semaphore.available(), Arc::strong_count(&semaphore)), (2, 1));
+    assert!(semaphore.try_acquire_many_owned(u32::MAX).is_none() && semaphore.try_acquire().is_some());
+}
+
+/// Who gives a lock up fairly, or lends it, is not the next to have it.
+#[test]
+fn fair_unlocks_hand_locks_on() {
+    let _watch = watch("fair", 60);
+    let system = common::sticky().workers(1).build().unwrap();
+    system.run(|| {
+        let (mutex, lock) = (Mutex::new(Vec::new()), RwLock::new(Vec::new()));
+        ramie::scope(|s| {
+            let (mut first, mut second) = (mutex.lock(), lock.write());
+            for number in 1..=3 {
+                let (mutex, lock) = (&mutex, &lock);
+                s.detach(move || {
+                    mutex.lock().push(number);
+                    lock.write().push(number);
+                });
+                // It wants the mutex.
+                ramie::yield_now();
+            }
+            MutexGuard::bump(&mut first);
+            assert_eq!(*first, [1, 2, 3], "they came first");
+            RwLockWriteGuard::bump(&mut second);
+            assert_eq!(*second, [1, 2, 3]);
+            s.detach(|| mutex.lock().push(4));
+            ramie::yield_now();
+            s.detach(|| assert_eq!(lock.read().len(), 3));
+            ramie::yield_now();
+            MutexGuard::unlock_fair(first);
+            assert!(mutex.try_lock().is_none(), "it was handed over");
+            RwLockWriteGuard::unlock_fair(second);
+            assert!(lock.try_write().is_none(), "it was handed over");
+            RwLockReadGuard::unlock_fair(lock.read());
+        });
+        assert_eq!(*mutex.lock(), [1, 2, 3, 4]);
+        // Nobody waits: nothing happens.
+        let mut guard = mutex.lock();
+        MutexGuard::bump(&mut guard);
+        MutexGuard::unlock_fair(guard);
+        RwLockReadGuard::bump(&mut lock.read());
+        assert!(mutex.try_lock().is_some() && lock.try_write().is_some());
+    });
+}
+
 /// Time limits that pass just as somebody wakes: nobody is lost, and nothing is given to somebody who has left.
 #[test]
 fn time_limits_race_with_wakes() {
@@ -505,7 +780,7 @@ fn time_limits_race_with_wakes() {
                     for _ in 0..rounds / 3 {
                         let limit = Duration::from_micros(rng.below(5));
                         let _in_time = event.wait_timeout(limit);
-                        if let Ok(permit) = semaphore.acquire_timeout(1, limit) {
+                        if let Ok(permit) = semaphore.acquire_timeout(limit) {
                             permit.forget();
                             got.fetch_add(1, SeqCst);
                         }
@@ -635,7 +910,7 @@ fn at_the_limit_of_fibers() {
         system.run(|| {
             let mut guard = mutex.lock();
             had.store(true, SeqCst);
-            ramie::sync::MutexGuard::unlocked(&mut guard, || spin_until(|| taken.load(SeqCst)));
+            MutexGuard::unlocked(&mut guard, || spin_until(|| taken.load(SeqCst)));
             assert!(given_back.load(SeqCst), "two have it");
             *guard += 1;
         });
@@ -719,6 +994,54 @@ fn time_limits_of_a_deterministic_system() {
             assert!(event.wait_timeout(Duration::MAX).is_ok());
         });
     });
+}
+
+/// What is left of a time limit after a wake that was not the last is told by that clock too.
+#[test]
+fn what_is_left_of_a_time_limit_in_a_deterministic_system() {
+    let _watch = watch("what is left", 60);
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let pass = |minutes| assert!(Counter::new(1).wait_timeout(minutes * minute).is_err());
+    let gave_up = AtomicUsize::new(0);
+    for seed in 0..50 {
+        let system = JobSystem::builder().deterministic(seed).build().unwrap();
+        // A condition that does not come true, notified of every 25 minutes.
+        let (mutex, changed, notified) = (Mutex::new(()), Condvar::new(), AtomicUsize::new(0));
+        system.scope(|s| {
+            s.detach(|| {
+                assert!(changed.wait_while_timeout(&mut mutex.lock(), hour, |()| true).is_err());
+                // The clock may go on a little further before this job does.
+                assert!((2..=4).contains(&notified.load(SeqCst)), "{notified:?} of seed {seed}");
+            });
+            s.detach(|| {
+                for _ in 0..20 {
+                    pass(25);
+                    notified.fetch_add(1, SeqCst);
+                    changed.notify_one();
+                }
+            });
+        });
+        // A mutex that is free for a moment after 25 minutes, and then after 75.
+        system.scope(|s| {
+            let held = Counter::new(1);
+            let wants = held.clone();
+            let (mutex, gave_up) = (&mutex, &gave_up);
+            s.detach(move || {
+                let guard = mutex.lock();
+                held.signal();
+                pass(25);
+                drop(guard);
+                let _again = mutex.lock();
+                pass(50);
+            });
+            s.detach(move || {
+                wants.wait();
+                gave_up.fetch_add(usize::from(mutex.try_lock_for(hour).is_none()), SeqCst);
+            });
+        });
+    }
+    // Now and then the clock goes on while somebody is ready to run, who then finds the mutex free.
+    assert!(gave_up.load(SeqCst) >= 40, "{gave_up:?} of 50");
 }
 
 #[test]

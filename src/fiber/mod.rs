@@ -86,6 +86,7 @@ mod slot {
         Send = 20,
         Receive = 21,
         Cancellation = 22,
+        Latch = 23,
     }
 
     impl WaitKind {
@@ -94,7 +95,7 @@ mod slot {
             matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
         }
 
-        const ALL: [WaitKind; 23] = [
+        const ALL: [WaitKind; 24] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -118,6 +119,7 @@ mod slot {
             WaitKind::Send,
             WaitKind::Receive,
             WaitKind::Cancellation,
+            WaitKind::Latch,
         ];
     }
 

@@ -1,12 +1,12 @@
-//! `Barrier` and `Latch`.
+//! `Barrier`: so many meet.
 
-use super::queue::{List, Queue, Woken};
+use super::barrier_word::BarrierWord;
+use super::queue::{List, Woken};
 use super::wait::{self, Enter, Terms, Waited};
-use crate::Counter;
 use crate::TimedOut;
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
-use crate::primitives::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
@@ -34,23 +34,20 @@ use std::time::Duration;
 /// });
 /// ```
 pub struct Barrier {
-    size: usize,
-    /// How many have arrived. Changed under the queue's lock only.
-    arrived: AtomicUsize,
-    queue: Queue,
+    word: BarrierWord,
 }
 
 impl Barrier {
     /// A barrier for so many; for 0 it is one for 1, which nobody waits at.
     #[cfg(not(any(loom, shuttle)))]
     pub const fn new(size: usize) -> Self {
-        Self { size, arrived: AtomicUsize::new(0), queue: Queue::new() }
+        Self { word: BarrierWord::new(size) }
     }
 
     #[cfg(any(loom, shuttle))]
     #[allow(missing_docs, reason = "for model checkers")]
     pub fn new(size: usize) -> Self {
-        Self { size, arrived: AtomicUsize::new(0), queue: Queue::new() }
+        Self { word: BarrierWord::new(size) }
     }
 
     /// Waits until all have arrived; true for one of them, which was the last.
@@ -64,129 +61,77 @@ impl Barrier {
     /// Inside a job, unless it is the last. Elsewhere the thread blocks.
     #[track_caller]
     pub fn wait(&self) -> bool {
-        // The last one need not be able to suspend.
-        let mut list = self.queue.lock();
-        if self.arrived.load(Ordering::Relaxed) + 1 >= self.size {
-            let woken = self.open(&mut list);
-            drop(list);
-            wait::wake_all(woken);
-            return true;
-        }
-        drop(list);
-        let enter = |list: &mut List, woken: &mut Woken| {
-            let arrived = self.arrived.load(Ordering::Relaxed) + 1;
-            if arrived >= self.size {
-                *woken = self.open(list);
-                return Enter::Not;
-            }
-            self.arrived.store(arrived, Ordering::Relaxed);
-            Enter::Back
-        };
-        let terms = Terms { kind: WaitKind::Barrier, wants: 0, limit: None, site: Location::caller() };
-        match wait::wait_in(&self.queue, terms, enter, || {}, |_, _| {}) {
-            Ok(waited) => waited == Waited::NotNeeded,
-            Err(_) => fiber_limit("waiting at a barrier"),
-        }
+        self.arrive(None, Location::caller()).expect("no limit")
     }
 
-    /// Under the queue's lock: all have arrived.
-    fn open(&self, list: &mut List) -> Woken {
+    /// As [`wait`](Self::wait), for at most this long. An arrival whose time is over is taken back, as if it had not come: the others go on to wait for one
+    /// more. If the last one arrives at that very moment it counts, and this is `Ok(false)`.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`] if not all arrived in time; it has not arrived then.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Suspends
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ramie::sync::Barrier;
+    /// use std::time::Duration;
+    ///
+    /// let barrier = Barrier::new(2);
+    /// assert!(barrier.wait_timeout(Duration::from_millis(1)).is_err());
+    /// // Two are needed all the same.
+    /// ramie::join(|| barrier.wait(), || barrier.wait());
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, limit: Duration) -> Result<bool, TimedOut> {
+        self.arrive(Some(limit), Location::caller())
+    }
+
+    /// Whether it was the last.
+    fn arrive(&self, limit: Option<Duration>, site: &'static Location<'static>) -> Result<bool, TimedOut> {
+        // The last one need not be able to suspend.
         let mut woken = Woken::none();
-        self.arrived.store(0, Ordering::Relaxed);
-        list.claim_all(&mut woken);
-        woken
+        let mut list = self.word.queue.lock();
+        let opens = self.word.opens(&mut list, &mut woken);
+        drop(list);
+        wait::wake_all(woken);
+        if opens {
+            return Ok(true);
+        }
+        let (round, opened) = (Cell::new(None), Cell::new(false));
+        let enter = |list: &mut List, woken: &mut Woken| {
+            if self.word.opens(list, woken) {
+                return Enter::Not;
+            }
+            round.set(Some(self.word.arrive()));
+            Enter::Back
+        };
+        let left = |_: &mut List, _: &mut Woken| {
+            let round = round.get().expect("it has arrived");
+            opened.set(!self.word.take_back(round));
+        };
+        let terms = Terms { kind: WaitKind::Barrier, wants: 0, limit, site };
+        match wait::wait_in(&self.word.queue, terms, enter, || {}, left) {
+            Ok(Waited::TimedOut) if !opened.get() => Err(TimedOut),
+            Ok(waited) => Ok(waited == Waited::NotNeeded),
+            Err(_) => fiber_limit("waiting at a barrier"),
+        }
     }
 }
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Barrier").field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Barrier").field("size", &self.word.size()).finish_non_exhaustive()
     }
 }
 
 impl std::panic::UnwindSafe for Barrier {}
 impl std::panic::RefUnwindSafe for Barrier {}
-
-/// Counts down to zero once, and lets all through from then on.
-///
-/// A [`Counter`] can do that too; a latch cannot be counted up again.
-///
-/// # Examples
-///
-/// ```
-/// use ramie::sync::Latch;
-///
-/// let ready = Latch::new(2);
-/// ramie::scope(|s| {
-///     for _ in 0..2 {
-///         s.spawn(|| ready.count_down());
-///     }
-///     ready.wait();
-/// });
-/// assert!(ready.is_open());
-/// ```
-#[derive(Debug)]
-pub struct Latch {
-    counter: Counter,
-}
-
-impl Latch {
-    /// A latch that opens after so many count-downs; open from the beginning for 0.
-    pub fn new(count: usize) -> Self {
-        Self { counter: Counter::new(count) }
-    }
-
-    /// Counts down by one.
-    ///
-    /// # Panics
-    ///
-    /// If it is open: somebody counts down more often than was said.
-    #[track_caller]
-    pub fn count_down(&self) {
-        self.counter.signal();
-    }
-
-    /// Whether it has been counted down to zero.
-    pub fn is_open(&self) -> bool {
-        self.counter.is_zero()
-    }
-
-    /// Waits until it is open.
-    ///
-    /// # Panics
-    ///
-    /// With `FiberLimit` if it had to suspend the last fiber of this worker and no other can be made.
-    ///
-    /// # Suspends
-    ///
-    /// Inside a job, unless it is open. Elsewhere the thread blocks.
-    #[track_caller]
-    pub fn wait(&self) {
-        self.counter.wait();
-    }
-
-    /// As [`wait`](Self::wait), for at most this long.
-    ///
-    /// # Errors
-    ///
-    /// [`TimedOut`] if it was not open in time.
-    ///
-    /// # Panics
-    ///
-    /// As [`wait`](Self::wait).
-    #[track_caller]
-    pub fn wait_timeout(&self, limit: Duration) -> Result<(), TimedOut> {
-        self.counter.wait_timeout(limit)
-    }
-
-    /// Counts down by one and waits.
-    ///
-    /// # Panics
-    ///
-    /// As [`count_down`](Self::count_down) and [`wait`](Self::wait).
-    #[track_caller]
-    pub fn count_down_and_wait(&self) {
-        self.count_down();
-        self.wait();
-    }
-}

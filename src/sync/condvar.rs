@@ -2,17 +2,17 @@
 
 #![expect(unsafe_code, reason = "gives up a mutex of which the caller has the guard, and takes it back")]
 
+use super::cancel::CancelToken;
+use super::condvar_word::CondvarWord;
 use super::mutex::{MutexGuard, RawMutex};
-use super::queue::{List, Queue, Woken};
-use super::wait::{self, Enter, Terms, Waited};
-use crate::TimedOut;
+use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
-use crate::primitives::{AtomicU32, Ordering};
+use crate::{Cancelled, TimedOut};
 use lock_api::RawMutex as _;
 use std::fmt;
 use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A condition variable for a [`Mutex`](super::Mutex): jobs that wait for a condition suspend, and other threads park.
 ///
@@ -38,22 +38,20 @@ use std::time::{Duration, Instant};
 /// assert_eq!(taker.join().unwrap(), Some(7));
 /// ```
 pub struct Condvar {
-    /// Whether somebody is in the queue. Changed under its lock only.
-    waiting: AtomicU32,
-    queue: Queue,
+    word: CondvarWord,
 }
 
 impl Condvar {
     /// A condition variable for which nobody waits.
     #[cfg(not(any(loom, shuttle)))]
     pub const fn new() -> Self {
-        Self { waiting: AtomicU32::new(0), queue: Queue::new() }
+        Self { word: CondvarWord::new() }
     }
 
     #[cfg(any(loom, shuttle))]
     #[allow(missing_docs, reason = "for model checkers")]
     pub fn new() -> Self {
-        Self { waiting: AtomicU32::new(0), queue: Queue::new() }
+        Self { word: CondvarWord::new() }
     }
 
     /// Gives up the mutex, waits for a notification, and takes the mutex back. Between the two nothing is missed: whoever notifies with the mutex
@@ -68,7 +66,7 @@ impl Condvar {
     /// Inside a job. Elsewhere the thread blocks.
     #[track_caller]
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
-        let waited = self.wait_on(guard, None, Location::caller());
+        let waited = self.wait_on(guard, None, None, Location::caller());
         debug_assert_ne!(waited, Waited::TimedOut);
     }
 
@@ -103,7 +101,7 @@ impl Condvar {
         guard: &mut MutexGuard<'_, T>,
         limit: Duration,
     ) -> Result<(), TimedOut> {
-        match self.wait_on(guard, Some(limit), Location::caller()) {
+        match self.wait_on(guard, Some(limit), None, Location::caller()) {
             Waited::TimedOut => Err(TimedOut),
             _ => Ok(()),
         }
@@ -125,15 +123,38 @@ impl Condvar {
         limit: Duration,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<(), TimedOut> {
-        let begin = Instant::now();
+        let (deadline, mut left) = (Deadline::after(Some(limit)), Some(limit));
         while condition(guard) {
-            let left = limit.saturating_sub(begin.elapsed());
-            if left.is_zero() {
+            if left.is_some_and(|left| left.is_zero()) {
                 return Err(TimedOut);
             }
-            if self.wait_timeout(guard, left).is_err() {
+            if self.wait_on(guard, left, None, Location::caller()) == Waited::TimedOut {
                 return if condition(guard) { Err(TimedOut) } else { Ok(()) };
             }
+            left = deadline.left();
+        }
+        Ok(())
+    }
+
+    /// As [`wait_while`](Self::wait_while), until a token is cancelled; the mutex is locked again in either case.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the token was cancelled while the condition held.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait_while`](Self::wait_while).
+    #[track_caller]
+    pub fn wait_while_cancellable<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        token: &CancelToken,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<(), Cancelled> {
+        while condition(guard) {
+            token.check()?;
+            self.wait_on(guard, None, Some(token), Location::caller());
         }
         Ok(())
     }
@@ -149,21 +170,13 @@ impl Condvar {
     }
 
     fn notify(&self, most: usize) -> usize {
-        // ORDERING: whoever waits has set this before it gave up the mutex. A notifier that has changed the condition under the mutex since
-        // sees it.
-        if self.waiting.load(Ordering::Acquire) == 0 { 0 } else { self.notify_slow(most) }
+        if self.word.is_waited_for() { self.notify_slow(most) } else { 0 }
     }
 
     #[cold]
     #[inline(never)]
     fn notify_slow(&self, most: usize) -> usize {
-        let (mut woken, mut count) = (Woken::none(), 0);
-        let mut list = self.queue.lock();
-        while count < most && !list.is_empty() {
-            count += usize::from(list.claim_first(0, &mut woken));
-        }
-        self.note_left(&list);
-        drop(list);
+        let (woken, count) = self.word.notify(most);
         wait::wake_all(woken);
         count
     }
@@ -172,20 +185,22 @@ impl Condvar {
         &self,
         guard: &mut MutexGuard<'_, T>,
         limit: Option<Duration>,
+        token: Option<&CancelToken>,
         site: &'static Location<'static>,
     ) -> Waited {
         // SAFETY: the mutex is given up and taken back in here, as long as the guard is borrowed.
         let mutex: &RawMutex = unsafe { MutexGuard::mutex(guard).raw() };
-        let waited = wait::wait_in(
-            &self.queue,
+        let waited = wait::wait_in_with(
+            &self.word.queue,
             Terms { kind: WaitKind::Condvar, wants: 0, limit, site },
+            token,
             |_, _| {
-                self.waiting.store(1, Ordering::Release);
+                self.word.announce();
                 Enter::Back
             },
             // SAFETY: the caller has the guard.
             || unsafe { mutex.unlock() },
-            |list, _| self.note_left(list),
+            |list, _| self.word.note_left(list),
         );
         match waited {
             Ok(waited) => {
@@ -193,12 +208,6 @@ impl Condvar {
                 waited
             }
             Err(_) => fiber_limit("waiting for a condition variable"),
-        }
-    }
-
-    fn note_left(&self, list: &List) {
-        if list.is_empty() {
-            self.waiting.store(0, Ordering::Relaxed);
         }
     }
 }

@@ -10,12 +10,14 @@
 
 #[cfg(not(loom))]
 mod barrier;
+pub(crate) mod barrier_word;
 #[cfg(not(loom))]
 pub(crate) mod cancel;
 #[cfg(not(loom))]
 pub mod channel;
 #[cfg(not(loom))]
 mod condvar;
+pub(crate) mod condvar_word;
 #[cfg(not(loom))]
 mod event;
 #[cfg(not(loom))]
@@ -24,10 +26,18 @@ pub(crate) mod event_word;
 #[cfg(not(loom))]
 pub(crate) mod held;
 #[cfg(not(loom))]
+mod latch;
+pub(crate) mod latch_word;
+#[cfg(not(loom))]
+mod lazy_lock;
+#[cfg(not(loom))]
 mod mutex;
 pub(crate) mod mutex_word;
 #[cfg(not(loom))]
 mod once;
+#[cfg(not(loom))]
+mod once_lock;
+pub(crate) mod once_word;
 pub(crate) mod queue;
 #[cfg(not(loom))]
 mod rwlock;
@@ -40,16 +50,19 @@ mod wait;
 
 #[cfg(not(loom))]
 pub use {
-    barrier::{Barrier, Latch},
+    barrier::Barrier,
     cancel::CancelToken,
     condvar::Condvar,
     event::Event,
     event_future::EventFuture,
     held::{WaitsWithLock, count_waits_with_locks, waits_with_locks},
+    latch::Latch,
+    lazy_lock::LazyLock,
     mutex::{MappedMutexGuard, Mutex, MutexGuard, RawMutex},
-    once::{Once, OnceLock},
+    once::Once,
+    once_lock::OnceLock,
     rwlock::{
         MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
     },
-    semaphore::{Permits, Semaphore},
+    semaphore::{OwnedPermits, Permits, Semaphore},
 };

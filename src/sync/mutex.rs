@@ -4,7 +4,7 @@
 
 use super::held;
 use super::mutex_word::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
-use super::wait::{self, Enter, Terms, Waited};
+use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::primitives::spin_loop;
@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 
 /// A mutex whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
 ///
-/// The interface is that of [`lock_api::Mutex`]: `lock`, `try_lock`, `try_lock_for`, `try_lock_until`, `get_mut`, `into_inner`. A guard is not
-/// `Send`. It may be held across waits: only those who want the mutex wait for it. Fibers of any system, and other threads, may
+/// The interface is that of [`lock_api::Mutex`]: `lock`, `try_lock`, `try_lock_for`, `try_lock_until`, `get_mut`, `into_inner`; and that of its
+/// guards, among it `map`, `unlocked`, `unlock_fair` and `bump`. A guard is not `Send`. It may be held across waits: only those who want the mutex wait for it. Fibers of any system, and other threads, may
 /// use the same one.
 ///
 /// # Fairness
 ///
 /// Whoever comes by may take a mutex that is free, also while others wait (*barging*). The first who waits is woken when it becomes free; if it
 /// finds it taken when it runs, it is the next to get it, by handover. All get it in the order in which they came, but for that. A waiter whose
-/// worker is busy with another job runs when that lets it.
+/// worker is busy with another job runs when that lets it. A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
+/// first who waits at once.
 ///
 /// While a thread unwinds, a lock blocks it in place; so a destructor that may run then, and locks what other jobs of the worker wait for, is better
 /// avoided. A [Background](crate::Priority::Background) job that holds, or is handed, a mutex that others want keeps them waiting until its thread is
@@ -42,6 +43,11 @@ use std::time::{Duration, Instant};
 /// # Suspends
 ///
 /// `lock`, `try_lock_for` and `try_lock_until`, if somebody else has it.
+///
+/// # Time
+///
+/// The limits of jobs of a [deterministic](crate::Builder::deterministic) system pass on its own clock. But the instant of `try_lock_until` is one of the
+/// real clock, and what is left until then is never twice the same: use `try_lock_for` there.
 ///
 /// # Examples
 ///
@@ -121,10 +127,25 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
     #[track_caller]
     fn try_lock_until(&self, timeout: Instant) -> bool {
         let site = Location::caller();
-        held::noted(
-            self.word.try_lock_uncontended() || self.timed(wait::left_until(Some(timeout)), site),
-            site,
-        )
+        held::noted(self.word.try_lock_uncontended() || self.timed(Deadline::At(timeout).left(), site), site)
+    }
+}
+
+// SAFETY: as above: a waiter that is handed the mutex is the one to have it.
+unsafe impl lock_api::RawMutexFair for RawMutex {
+    unsafe fn unlock_fair(&self) {
+        held::note_unlocked();
+        if !self.word.unlock_uncontended() {
+            wait::wake_all(self.word.hand_over());
+        }
+    }
+
+    #[track_caller]
+    unsafe fn bump(&self) {
+        if self.word.is_wanted() {
+            wait::wake_all(self.word.hand_over());
+            self.lock_unfailing(Location::caller());
+        }
     }
 }
 
@@ -166,14 +187,14 @@ impl RawMutex {
         if self.spin() {
             return Ok(true);
         }
-        let deadline = wait::deadline_in(limit);
+        let deadline = Deadline::after(limit);
         let in_place = wait::blocks_in_place();
         let mut was_woken = false;
         loop {
             if self.word.try_lock() {
                 return Ok(true);
             }
-            let left = if was_woken { wait::left_until(deadline) } else { limit };
+            let left = if was_woken { deadline.left() } else { limit };
             let wants = if was_woken { WANTS_HANDOVER } else { WANTS_WAKE };
             // Somebody of this very worker may have been woken in its place, and cannot run.
             let limit = if in_place { Some(left.unwrap_or(IN_PLACE_LOOK).min(IN_PLACE_LOOK)) } else { left };

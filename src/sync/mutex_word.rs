@@ -120,6 +120,20 @@ impl MutexWord {
         woken
     }
 
+    /// Hands the mutex to the first who waits, whatever it wants, or gives it up; the caller wakes who was claimed.
+    pub(super) fn hand_over(&self) -> Woken {
+        let mut woken = Woken::none();
+        let mut list = self.queue.lock();
+        let mut is_handed = false;
+        while !is_handed && !list.is_empty() {
+            is_handed = list.claim_first(HANDED_OVER, &mut woken);
+        }
+        let locked = if is_handed { LOCKED } else { 0 };
+        // ORDERING: Release, as in `unlock_uncontended`.
+        self.state.store(locked | waiting(&list), Ordering::Release);
+        woken
+    }
+
     /// Under the queue's lock: somebody has left the queue because its time was over.
     pub(super) fn note_left(&self, list: &List) {
         if list.is_empty() {

@@ -330,6 +330,21 @@ pub(super) mod waiter {
             enter: impl FnOnce(&mut List, &mut Woken) -> Option<bool>,
             left: impl FnOnce(&mut List, &mut Woken),
         ) -> Option<Result<u32, ()>> {
+            self.wait_in_after(queue, wants, gives_up, wake, enter, || {}, left)
+        }
+
+        /// As [`wait_in`](Self::wait_in); `entered` is called when the waiter is in the queue, and can be woken.
+        #[expect(clippy::too_many_arguments, reason = "all that a primitive decides")]
+        pub(in crate::sync) fn wait_in_after(
+            &self,
+            queue: &Queue,
+            wants: u32,
+            gives_up: bool,
+            wake: impl Fn(*mut Node),
+            enter: impl FnOnce(&mut List, &mut Woken) -> Option<bool>,
+            entered: impl FnOnce(),
+            left: impl FnOnce(&mut List, &mut Woken),
+        ) -> Option<Result<u32, ()>> {
             let ticket = gives_up.then(|| self.claim.arm());
             self.woken.store(0, Ordering::Relaxed);
             let entry = Entry::new(wants);
@@ -355,6 +370,7 @@ pub(super) mod waiter {
                 }
                 return None;
             }
+            entered();
             if ticket.is_some_and(|ticket| self.claim.claim(ticket, Reason::TimedOut)) {
                 self.wake();
             }

@@ -4,7 +4,7 @@
 
 use super::held;
 use super::rwlock_word::{RwLockWord, WANTS_TO_READ, WANTS_TO_WRITE};
-use super::wait::{self, Enter, Terms, Waited};
+use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::sched::wait::{FiberLimit, WaitFor};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A reader-writer lock whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
 ///
-/// The interface is that of [`lock_api::RwLock`]. Guards are not `Send`. They may be held across waits. Fibers of any system, and other
+/// The interface is that of [`lock_api::RwLock`] and its guards, among it `downgrade` and `bump`. Guards are not `Send`. They may be held across waits. Fibers of any system, and other
 /// threads, may use the same one.
 ///
 /// # Fairness
@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 ///
 /// The functions with a time limit panic with `FiberLimit` if they had to suspend the last fiber of a worker and no other can be made; the others go
 /// on to look then.
+///
+/// Instants in a deterministic system: as with [`Mutex`](super::Mutex).
 ///
 /// # Suspends
 ///
@@ -119,23 +121,23 @@ unsafe impl lock_api::RawRwLockTimed for RawRwLock {
 
     #[track_caller]
     fn try_lock_shared_for(&self, timeout: Duration) -> bool {
-        self.try_lock_for(WANTS_TO_READ, timeout, Location::caller())
+        self.try_lock_for(WANTS_TO_READ, Some(timeout), Location::caller())
     }
 
     #[track_caller]
     fn try_lock_shared_until(&self, timeout: Instant) -> bool {
-        let left = timeout.saturating_duration_since(Instant::now());
+        let left = Deadline::At(timeout).left();
         self.try_lock_for(WANTS_TO_READ, left, Location::caller())
     }
 
     #[track_caller]
     fn try_lock_exclusive_for(&self, timeout: Duration) -> bool {
-        self.try_lock_for(WANTS_TO_WRITE, timeout, Location::caller())
+        self.try_lock_for(WANTS_TO_WRITE, Some(timeout), Location::caller())
     }
 
     #[track_caller]
     fn try_lock_exclusive_until(&self, timeout: Instant) -> bool {
-        let left = timeout.saturating_duration_since(Instant::now());
+        let left = Deadline::At(timeout).left();
         self.try_lock_for(WANTS_TO_WRITE, left, Location::caller())
     }
 }
@@ -147,7 +149,37 @@ unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
     }
 }
 
+// SAFETY: as above: whoever waits is admitted in turn, by each unlock.
+unsafe impl lock_api::RawRwLockFair for RawRwLock {
+    unsafe fn unlock_shared_fair(&self) {
+        self.unlock(WANTS_TO_READ);
+    }
+
+    unsafe fn unlock_exclusive_fair(&self) {
+        self.unlock(WANTS_TO_WRITE);
+    }
+
+    #[track_caller]
+    unsafe fn bump_shared(&self) {
+        self.bump(WANTS_TO_READ);
+    }
+
+    #[track_caller]
+    unsafe fn bump_exclusive(&self) {
+        self.bump(WANTS_TO_WRITE);
+    }
+}
+
 impl RawRwLock {
+    /// Lets those have it who wait, if anybody does, and takes it back after them.
+    #[track_caller]
+    fn bump(&self, wants: u32) {
+        if self.word.is_wanted() {
+            self.unlock(wants);
+            self.lock(wants);
+        }
+    }
+
     #[inline]
     #[track_caller]
     fn lock(&self, wants: u32) {
@@ -157,10 +189,10 @@ impl RawRwLock {
         held::note_locked(Location::caller());
     }
 
-    fn try_lock_for(&self, wants: u32, limit: Duration, site: &'static Location<'static>) -> bool {
+    fn try_lock_for(&self, wants: u32, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
         let was_had = self.word.try_take(wants)
             || self
-                .lock_slow(wants, Some(limit), site)
+                .lock_slow(wants, limit, site)
                 .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"));
         held::noted(was_had, site)
     }

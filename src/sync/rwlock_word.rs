@@ -52,6 +52,12 @@ impl RwLockWord {
         self.state.load(Ordering::Relaxed) & WRITER != 0
     }
 
+    /// Whether somebody waits for it.
+    #[cfg(not(loom))]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WAITING != 0
+    }
+
     /// Takes it if nobody waits and nobody has it otherwise.
     #[inline]
     pub(super) fn try_take(&self, wants: u32) -> bool {

@@ -179,12 +179,47 @@ pub(super) fn wake_all(woken: Woken) {
     woken.wake_with(wake::wake_one, wake::wake_oldest_first);
 }
 
-/// What is left until `deadline`; `None` without one.
-pub(super) fn left_until(deadline: Option<Instant>) -> Option<Duration> {
-    deadline.map(|at| at.saturating_duration_since(Instant::now()))
+/// When the time of a wait is over that goes on in several steps, on the clock by which the caller's limits pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    Never,
+    At(Instant),
+    /// In nanoseconds of the clock of the calling fiber's deterministic system.
+    Seeded(u64),
 }
 
-/// The time that a limit of now means; `None` if it can never be reached.
-pub(super) fn deadline_in(limit: Option<Duration>) -> Option<Instant> {
-    limit.and_then(|limit| Instant::now().checked_add(limit))
+impl Deadline {
+    /// The end of this time from now on.
+    pub(super) fn after(limit: Option<Duration>) -> Self {
+        // A time that the clock cannot express is never reached.
+        let Some((limit, at)) = limit.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)))
+        else {
+            return Self::Never;
+        };
+        match seeded_now_ns() {
+            Some(now_ns) => {
+                let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                Self::Seeded(now_ns.saturating_add(limit_ns))
+            }
+            None => Self::At(at),
+        }
+    }
+
+    /// What is left until then; `None` without an end.
+    pub(super) fn left(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::At(at) => Some(at.saturating_duration_since(Instant::now())),
+            Self::Seeded(at_ns) => {
+                let now_ns = seeded_now_ns().expect("a fiber does not change its system while it waits");
+                Some(Duration::from_nanos(at_ns.saturating_sub(now_ns)))
+            }
+        }
+    }
+}
+
+/// The clock of the calling fiber's system, if that is a deterministic one, and the fiber does not block in place.
+fn seeded_now_ns() -> Option<u64> {
+    let worker = current::worker().filter(|worker| worker.is_seeded() && worker.in_fiber())?;
+    (!std::thread::panicking()).then(|| worker.seeded_now_ns())
 }

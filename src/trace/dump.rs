@@ -102,6 +102,7 @@ fn describe(kind: WaitKind, object: u32) -> String {
         WaitKind::Semaphore => "a permit of a semaphore".into(),
         WaitKind::Barrier => "the others at a barrier".into(),
         WaitKind::Event => "an event".into(),
+        WaitKind::Latch => "a latch to open".into(),
         WaitKind::Once => "something that another job does once".into(),
         WaitKind::Future => "a future to be woken".into(),
         WaitKind::Sleep => "its time to come (it sleeps)".into(),

@@ -14,6 +14,8 @@ const LOCKERS: usize = 3;
 struct Model {
     word: MutexWord,
     waiters: [Waiter; LOCKERS],
+    /// Whether everybody hands the mutex over.
+    is_fair: bool,
     /// How often the mutex was had: loom finds two at once.
     count: UnsafeCell<usize>,
 }
@@ -24,8 +26,9 @@ unsafe impl Sync for Model {}
 unsafe impl Send for Model {}
 
 impl Model {
-    fn new() -> Arc<Self> {
+    fn new(is_fair: bool) -> Arc<Self> {
         Arc::new(Self {
+            is_fair,
             word: MutexWord::new(),
             waiters: std::array::from_fn(|index| Waiter::new(index as u32 + 1)),
             count: UnsafeCell::new(0),
@@ -61,7 +64,8 @@ impl Model {
 
     fn unlock(&self) {
         if !self.word.unlock_uncontended() {
-            self.word.unlock().wake_each(|node| wake_one_of(&self.waiters, node));
+            let woken = if self.is_fair { self.word.hand_over() } else { self.word.unlock() };
+            woken.wake_each(|node| wake_one_of(&self.waiters, node));
         }
     }
 
@@ -78,8 +82,12 @@ impl Model {
 
 /// Each of so many threads locks so often; those of `gives_up` may find that their time is over.
 fn check(preemptions: usize, threads: usize, times: usize, gives_up: &'static [usize]) {
+    check_with(false, preemptions, threads, times, gives_up);
+}
+
+fn check_with(is_fair: bool, preemptions: usize, threads: usize, times: usize, gives_up: &'static [usize]) {
     explore(preemptions, move || {
-        let model = Model::new();
+        let model = Model::new(is_fair);
         let run = |me: usize| {
             let model = Arc::clone(&model);
             move || (0..times).map(|_| model.count_once(me, gives_up.contains(&me))).sum::<usize>()
@@ -118,4 +126,10 @@ fn model_a_waiter_that_gives_up_takes_nothing_along() {
 #[test]
 fn model_waiters_that_give_up_leave_the_mutex_usable() {
     check(3, 2, 2, &[0, 1]);
+}
+
+/// 3 threads, preemption bound 2: the mutex is handed over, and one gives up.
+#[test]
+fn model_a_mutex_is_handed_over() {
+    check_with(true, 2, 3, 1, &[1]);
 }
