@@ -4,6 +4,7 @@ use crate::common::spin_until;
 use ramie::sync::{Condvar, Event, Mutex, RwLock, Semaphore, channel};
 use ramie::{Counter, JobError, JobSystem, Partition, Priority};
 use std::array::from_fn;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -462,8 +463,11 @@ pub(crate) fn primitives(system: &JobSystem, jobs: usize) {
 
 /// Messages, and a future that is polled again and again; nothing is allocated for a poll.
 pub(crate) fn messages_and_polls(system: &JobSystem, jobs: usize) {
+    type Pair = (channel::Sender<usize>, channel::Receiver<usize>);
+    // A channel is allocated when it is made.
+    static CHANNELS: LazyLock<(Pair, Pair)> = LazyLock::new(|| (channel::bounded(4), channel::bounded(1)));
     let rounds = jobs / 50;
-    let ((to, from), (back, answers)) = (channel::bounded(4), channel::bounded(1));
+    let ((to, from), (back, answers)) = &*CHANNELS;
     inside_and_outside(system, rounds, |system, rounds| {
         system.scope(|s| {
             s.detach(|| {
