@@ -47,7 +47,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         T: Send + 'scope,
     {
         if self.token.is_some() {
-            return self.job_from(Location::caller()).spawn(f);
+            return self.spawn_with_token(Location::caller(), f);
         }
         // SAFETY: the closure is a member of the group, for which the scope waits before 'scope ends.
         let handle = unsafe { job::spawn_plain(self.core(), Location::caller(), &raw const self.group, f) };
@@ -63,10 +63,31 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() + Send + 'scope,
     {
         if self.token.is_some() {
-            return self.job_from(Location::caller()).detach(f);
+            return self.detach_with_token(Location::caller(), f);
         }
         // SAFETY: as in `spawn`.
         unsafe { job::detach_plain(self.core(), Location::caller(), &raw const self.group, f) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spawn_with_token<F, T>(&'scope self, site: &'static Location<'static>, f: F) -> ScopedHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        // SAFETY: as in `spawn`.
+        ScopedHandle { raw: unsafe { self.job_from(site).spec.spawn_special(f) }, marker: PhantomData }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn detach_with_token<F>(&'scope self, site: &'static Location<'static>, f: F)
+    where
+        F: FnOnce() + Send + 'scope,
+    {
+        // SAFETY: as in `spawn`.
+        unsafe { self.job_from(site).spec.detach_special(f) };
     }
 
     /// Sets up a job: a name, counters.

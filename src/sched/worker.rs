@@ -1008,13 +1008,11 @@ impl Worker {
         tally(&self.remote.tally.suspensions, 1);
         #[cfg(feature = "tracing")]
         let spans = crate::interop::spans::LeftSpans::leave();
-        let kept = held::keep(self);
-        if self.isolates_float.get() {
-            self.suspend_with_float_control();
+        if self.isolates_float.get() || held::are_counted() {
+            self.suspend_with_more();
         } else {
             self.switch_to_root();
         }
-        kept.restore();
         #[cfg(feature = "tracing")]
         spans.enter_again();
     }
@@ -1075,6 +1073,18 @@ impl Worker {
         let fiber = self.current_fiber();
         // SAFETY: `current` is the fiber that this code runs on.
         unsafe { fiber.context().suspend() };
+    }
+
+    /// Suspends a fiber that takes more with it than its registers.
+    #[inline(never)]
+    fn suspend_with_more(&self) {
+        let kept = held::keep(self);
+        if self.isolates_float.get() {
+            self.suspend_with_float_control();
+        } else {
+            self.switch_to_root();
+        }
+        kept.restore();
     }
 
     /// Suspends the current fiber, and sees to it that it goes on with the floating-point control state that it has now.

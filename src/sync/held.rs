@@ -83,7 +83,7 @@ fn with_held(f: impl FnOnce(&Cell<Held>)) {
 /// The caller has got a lock.
 #[inline(always)]
 pub(super) fn note_locked(site: &'static Location<'static>) {
-    if IS_COUNTING.load(Ordering::Relaxed) {
+    if are_counted() {
         note_locked_slow(site);
     }
 }
@@ -106,7 +106,7 @@ fn note_locked_slow(site: &'static Location<'static>) {
 /// The caller gives a lock up.
 #[inline(always)]
 pub(super) fn note_unlocked() {
-    if IS_COUNTING.load(Ordering::Relaxed) {
+    if are_counted() {
         note_unlocked_slow();
     }
 }
@@ -125,15 +125,18 @@ fn note_unlocked_slow() {
 /// What a fiber that suspends takes with it.
 pub(crate) struct Kept(Option<Held>);
 
-/// The fiber of `worker` is about to suspend.
+/// Whether locks are counted now.
 #[inline(always)]
-pub(crate) fn keep(worker: &Worker) -> Kept {
-    Kept(if IS_COUNTING.load(Ordering::Relaxed) { Some(keep_slow(worker)) } else { None })
+pub(crate) fn are_counted() -> bool {
+    IS_COUNTING.load(Ordering::Relaxed)
 }
 
-#[cold]
-#[inline(never)]
-fn keep_slow(worker: &Worker) -> Held {
+/// The fiber of `worker` is about to suspend.
+pub(crate) fn keep(worker: &Worker) -> Kept {
+    Kept(are_counted().then(|| take(worker)))
+}
+
+fn take(worker: &Worker) -> Held {
     let held = worker.held_locks().take();
     let (_, _, waited_at, _) = worker.current_fiber().wait();
     if let (Some(locked_at), Some(waited_at)) = (held.last, waited_at) {
@@ -151,7 +154,6 @@ fn keep_slow(worker: &Worker) -> Held {
 
 impl Kept {
     /// The fiber goes on, on the worker that this is.
-    #[inline(always)]
     pub(crate) fn restore(self) {
         if let Some(held) = self.0 {
             with_held(|now| now.set(held));
