@@ -848,7 +848,7 @@ impl Arena {
 /// with `RAMIE_SOAK=50`.
 #[test]
 fn time_limits_race_wakes() {
-    let _watch = watch("limits against wakes", 180);
+    let _watch = watch("limits against wakes", 600);
     let seed = seed();
     let rounds = (20_000 * soak() as u64).div_ceil(WORKERS.len() as u64 + 1);
     let (begin, late) = (Instant::now(), AtomicU64::new(0));
