@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "data behind the modelled barrier")]
 
 use super::BarrierWord;
-use crate::primitives::explore;
+use crate::primitives::{Ordering, explore};
 use crate::sync::queue::Woken;
 use crate::sync::queue::waiter::{Waiter, wake_one_of};
 use loom::cell::UnsafeCell;
@@ -119,5 +119,6 @@ fn model_an_arrival_is_taken_back() {
         }
         leaders += usize::from(stays.join().unwrap());
         assert_eq!(leaders, 1);
+        assert_eq!(model.word.arrived.load(Ordering::Relaxed), 0, "of the next round");
     });
 }
