@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ramie::{Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope};
+use ramie::{
+    Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope,
+    sync::{Event, Mutex},
+};
 
 use super::{Kind, Rival};
 use crate::{
@@ -18,13 +21,15 @@ use crate::{
     measure::{medians, time_ns},
     params::Params,
     workloads::{
-        batches, chain, chain_sizes, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
+        batches, chain, chain_sizes, event_ping_pong, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
         frame,
         frame_beside_background::{self, WHOLE_PIECE},
         frame_beside_low::{self, BARRIERS, FrameJob, JOBS, SPLIT_PIECE},
         idle, imbalanced, integrate, jobs_200ns,
         latency::{self, Piece, Probe, Urgency},
-        mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs, never_waits, npb, nqueens, outside,
+        mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs,
+        mutex_contended::{self, LOCKERS},
+        mutex_ping_pong::{self, MUTEXES}, mutex_uncontended, never_waits, npb, nqueens, outside,
         par_for, par_for_sizes,
         producers::{self, CAPACITY, ITEMS, PRODUCERS},
         quicksort, sand,
@@ -60,6 +65,10 @@ pub(crate) static RIVAL: Rival = Rival {
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
         (&yields::WORKLOAD, yields),
+        (&event_ping_pong::WORKLOAD, event_ping_pong),
+        (&mutex_ping_pong::WORKLOAD, mutex_ping_pong),
+        (&mutex_uncontended::WORKLOAD, mutex_uncontended),
+        (&mutex_contended::WORKLOAD, mutex_contended),
         (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
         (&fanout_sizes::WORKLOAD, fanout_sizes),
@@ -507,6 +516,71 @@ fn yields(params: &Params) -> Measured {
                     scope.detach(|| (0..yields::TURNS).for_each(|_| ramie::yield_now()));
                 }
             });
+        })
+    })
+}
+
+/// Two jobs, each with an event of its own that is reset by the one it lets through.
+fn event_ping_pong(params: &Params) -> Measured {
+    const PASSES: u64 = event_ping_pong::PASSES;
+    let pass = |mine: &Event, other: &Event| {
+        for _ in 0..PASSES / 2 {
+            mine.wait();
+            other.set();
+        }
+    };
+    let round = || {
+        let (ping, pong) = (Event::auto(), Event::auto());
+        ramie::scope(|scope| {
+            scope.detach(|| pass(&ping, &pong));
+            scope.detach(|| pass(&pong, &ping));
+            ping.set();
+        });
+    };
+    system(params.workers).run(|| event_ping_pong::measure(params, PASSES, &[("Event", &round)]))
+}
+
+fn mutex_ping_pong(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        mutex_ping_pong::measure(params, || {
+            let circle: [Mutex<u64>; MUTEXES] = Default::default();
+            let ready = [Event::auto(), Event::auto()];
+            // Each holds a mutex before either wants the next.
+            let walk = |position: usize| {
+                let held = circle[position].lock();
+                ready[1 - position].set();
+                ready[position].wait();
+                mutex_ping_pong::walk(position, held, mutex_ping_pong::LOCKS, |next| circle[next].lock());
+            };
+            ramie::scope(|scope| {
+                scope.detach(|| walk(0));
+                scope.detach(|| walk(1));
+            });
+            circle.into_iter().map(Mutex::into_inner).sum()
+        })
+    })
+}
+
+fn mutex_uncontended(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        mutex_uncontended::measure(params, || {
+            let mutex = Mutex::new(0);
+            mutex_uncontended::round(&mutex, Mutex::lock);
+            mutex.into_inner()
+        })
+    })
+}
+
+fn mutex_contended(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        mutex_contended::measure(params, |locker| {
+            let mutex = Mutex::new(0);
+            let spans = ramie::scope(|scope| {
+                let start = |_| scope.spawn(|| locker.run(|| mutex.lock()));
+                let lockers: Vec<_> = (0..LOCKERS).map(start).collect();
+                lockers.into_iter().map(|one| one.join().expect("no job panics")).collect()
+            });
+            (mutex.into_inner(), spans)
         })
     })
 }
