@@ -39,14 +39,7 @@ pub struct Barrier {
 
 impl Barrier {
     /// A barrier for so many; for 0 it is one for 1, which nobody waits at.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new(size: usize) -> Self {
-        Self { word: BarrierWord::new(size) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new(size: usize) -> Self {
         Self { word: BarrierWord::new(size) }
     }
 
@@ -96,6 +89,8 @@ impl Barrier {
     }
 
     /// Whether it was the last.
+    // PERF: inlined, so that a waiter has one stack frame less to return through.
+    #[inline(always)]
     fn arrive(&self, limit: Option<Duration>, site: &'static Location<'static>) -> Result<bool, TimedOut> {
         // The last one need not be able to suspend.
         let mut woken = Woken::none();

@@ -25,12 +25,12 @@ pub(super) struct BarrierWord {
 pub(super) struct Round(usize);
 
 impl BarrierWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new(size: usize) -> Self {
         Self { size, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0), queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new(size: usize) -> Self {
         Self { size, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0), queue: Queue::new() }
     }

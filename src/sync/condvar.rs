@@ -43,14 +43,7 @@ pub struct Condvar {
 
 impl Condvar {
     /// A condition variable for which nobody waits.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new() -> Self {
-        Self { word: CondvarWord::new() }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new() -> Self {
         Self { word: CondvarWord::new() }
     }
 

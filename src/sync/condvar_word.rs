@@ -17,12 +17,12 @@ pub(super) struct CondvarWord {
 }
 
 impl CondvarWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new() -> Self {
         Self { waiting: AtomicU32::new(0), queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new() -> Self {
         Self { waiting: AtomicU32::new(0), queue: Queue::new() }
     }

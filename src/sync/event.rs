@@ -36,26 +36,12 @@ pub struct Event {
 
 impl Event {
     /// An event that stays set until it is reset; not set.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn manual() -> Self {
         Self { word: EventWord::new(false) }
     }
 
     /// An event that each `set` lets one waiter through; not set.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn auto() -> Self {
-        Self { word: EventWord::new(true) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn manual() -> Self {
-        Self { word: EventWord::new(false) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn auto() -> Self {
         Self { word: EventWord::new(true) }
     }
 

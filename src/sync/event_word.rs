@@ -24,12 +24,12 @@ pub(super) struct EventWord {
 }
 
 impl EventWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new(is_auto: bool) -> Self {
         Self { state: AtomicU32::new(0), is_auto, queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new(is_auto: bool) -> Self {
         Self { state: AtomicU32::new(0), is_auto, queue: Queue::new() }
     }

@@ -41,15 +41,8 @@ impl Latch {
     /// # Panics
     ///
     /// If there are more than [`COUNT_MAX`](Self::COUNT_MAX).
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new(count: usize) -> Self {
         assert!(count <= Self::COUNT_MAX, "a latch counts at most from Latch::COUNT_MAX");
-        Self { word: LatchWord::new(count) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new(count: usize) -> Self {
         Self { word: LatchWord::new(count) }
     }
 

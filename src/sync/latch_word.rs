@@ -23,12 +23,12 @@ pub(super) struct LatchWord {
 }
 
 impl LatchWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new(count: usize) -> Self {
         Self { state: AtomicUsize::new(count * ONE), queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new(count: usize) -> Self {
         Self { state: AtomicUsize::new(count * ONE), queue: Queue::new() }
     }

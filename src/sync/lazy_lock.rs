@@ -41,14 +41,7 @@ unsafe impl<T: Send + Sync, F: Send> Sync for LazyLock<T, F> {}
 
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     /// A value that `make` makes when it is used.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new(make: F) -> Self {
-        Self { value: OnceLock::new(), make: Cell::new(Some(make)) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new(make: F) -> Self {
         Self { value: OnceLock::new(), make: Cell::new(Some(make)) }
     }
 

@@ -42,12 +42,12 @@ pub(super) struct MutexWord {
 }
 
 impl MutexWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new() -> Self {
         Self { state: AtomicU32::new(0), queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new() -> Self {
         Self { state: AtomicU32::new(0), queue: Queue::new() }
     }

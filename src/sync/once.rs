@@ -28,14 +28,7 @@ pub struct Once {
 
 impl Once {
     /// Nothing was done yet.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new() -> Self {
-        Self { word: OnceWord::new() }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new() -> Self {
         Self { word: OnceWord::new() }
     }
 

@@ -38,14 +38,7 @@ unsafe impl<T: Send + Sync> Sync for OnceLock<T> {}
 
 impl<T> OnceLock<T> {
     /// There is no value yet.
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new() -> Self {
-        Self { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new() -> Self {
         Self { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 

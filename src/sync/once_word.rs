@@ -31,12 +31,12 @@ pub(super) enum For {
 }
 
 impl OnceWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new() -> Self {
         Self { state: AtomicU32::new(NOT_BEGUN), queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new() -> Self {
         Self { state: AtomicU32::new(NOT_BEGUN), queue: Queue::new() }
     }

@@ -90,12 +90,12 @@ pub(crate) struct List {
 unsafe impl Send for List {}
 
 impl Queue {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(List::EMPTY))
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Self(Mutex::new(List::EMPTY))
     }

@@ -60,15 +60,8 @@ impl Semaphore {
     /// # Panics
     ///
     /// If there are more than [`PERMITS_MAX`](Self::PERMITS_MAX).
-    #[cfg(not(any(loom, shuttle)))]
     pub const fn new(permits: u32) -> Self {
         assert!(permits <= Self::PERMITS_MAX, "a semaphore has at most Semaphore::PERMITS_MAX permits");
-        Self { word: SemaphoreWord::new(permits) }
-    }
-
-    #[cfg(any(loom, shuttle))]
-    #[allow(missing_docs, reason = "for model checkers")]
-    pub fn new(permits: u32) -> Self {
         Self { word: SemaphoreWord::new(permits) }
     }
 

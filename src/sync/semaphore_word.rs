@@ -23,12 +23,12 @@ pub(super) struct SemaphoreWord {
 }
 
 impl SemaphoreWord {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(super) const fn new(permits: u32) -> Self {
         Self { state: AtomicU32::new(permits * PERMIT), queue: Queue::new() }
     }
 
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(super) fn new(permits: u32) -> Self {
         Self { state: AtomicU32::new(permits * PERMIT), queue: Queue::new() }
     }
