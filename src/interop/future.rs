@@ -41,6 +41,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 /// assert_eq!(answer.join()?, 42);
 /// # Ok::<(), ramie::JobError>(())
 /// ```
+#[inline]
 #[track_caller]
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     let site = Location::caller();
@@ -49,11 +50,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&first.waker())) {
         return output;
     }
-    let cell = first.cell();
-    if first.notified.load(Ordering::Acquire) {
-        // Nobody waits yet.
-        cell.word.notify();
-    }
+    let cell = first.begin_to_wait();
     let waker = cell.borrowed_waker();
     let mut context = Context::from_waker(&waker);
     loop {
@@ -85,10 +82,22 @@ struct FirstWaker {
 }
 
 impl FirstWaker {
+    #[inline]
     fn waker(&self) -> ManuallyDrop<Waker> {
         // SAFETY: the functions below do what `RawWaker` asks for. The waker is only lent to the poll, so this frame outlives it; clones refer
         // to a cell.
         ManuallyDrop::new(unsafe { Waker::new(ptr::from_ref(self).cast(), &FIRST_VTABLE) })
+    }
+
+    /// The future was not ready: the cell for what follows.
+    #[cold]
+    fn begin_to_wait(&self) -> &'static WakeCell {
+        let cell = self.cell();
+        if self.notified.load(Ordering::Acquire) {
+            // Nobody waits yet.
+            cell.word.notify();
+        }
+        cell
     }
 
     /// The cell, of which one is taken if there is none. Several threads may ask at once: the waker is `Sync`.
@@ -112,6 +121,7 @@ impl FirstWaker {
 }
 
 impl Drop for FirstWaker {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: as in `cell`.
         if let Some(cell) = unsafe { self.cell.get_mut().as_ref() } {

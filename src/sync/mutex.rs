@@ -3,12 +3,13 @@
 #![expect(unsafe_code, reason = "implements lock_api's traits")]
 
 use super::held;
-use super::mutex_word::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
+use super::mutex_word::{HANDED_OVER, LOSSES_MAX, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
 use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::primitives::spin_loop;
 use crate::sched::wait::{FiberLimit, WaitFor};
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -176,6 +177,21 @@ impl RawMutex {
         false
     }
 
+    /// As [`spin`](Self::spin), for somebody who was woken to try.
+    fn spin_woken(&self) -> bool {
+        if self.word.try_lock_woken() {
+            return true;
+        }
+        let rounds = if cfg!(shuttle) || wait::is_alone() { 0 } else { SPIN_ROUNDS };
+        for round in 0..rounds {
+            (0..1 << round).for_each(|_| spin_loop());
+            if !self.word.is_locked() && self.word.try_lock_woken() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether the mutex was had in time.
     #[cold]
     #[inline(never)]
@@ -189,29 +205,39 @@ impl RawMutex {
         }
         let deadline = Deadline::after(limit);
         let in_place = wait::blocks_in_place();
-        let mut was_woken = false;
+        // Whether it was woken to try, and has not said yet what came of it; and how often nothing came of it.
+        let is_woken = Cell::new(false);
+        let mut losses = 0;
         loop {
-            if self.word.try_lock() {
+            let was_had = if is_woken.get() { self.spin_woken() } else { self.word.try_lock() };
+            if was_had {
                 return Ok(true);
             }
-            let left = if was_woken { deadline.left() } else { limit };
-            let wants = if was_woken { WANTS_HANDOVER } else { WANTS_WAKE };
+            let left = if losses > 0 { deadline.left() } else { limit };
+            let wants = if losses >= LOSSES_MAX { WANTS_HANDOVER } else { WANTS_WAKE };
             // Somebody of this very worker may have been woken in its place, and cannot run.
             let limit = if in_place { Some(left.unwrap_or(IN_PLACE_LOOK).min(IN_PLACE_LOOK)) } else { left };
             let terms = Terms { kind: WaitKind::Mutex, wants, limit, site };
-            let place = if was_woken { Enter::Front } else { Enter::Back };
+            let place = if losses > 0 { Enter::Front } else { Enter::Back };
             let waited = wait::wait_in(
                 &self.word.queue,
                 terms,
-                |_, _| if self.word.announce() { place } else { Enter::Not },
+                |_, _| if self.word.announce(is_woken.take()) { place } else { Enter::Not },
                 || {},
                 |list, _| self.word.note_left(list),
-            )?;
-            match waited {
+            );
+            if is_woken.take() {
+                // There was no time left, or no fiber, before it could say so.
+                wait::wake_all(self.word.pass_on());
+            }
+            match waited? {
                 Waited::NotNeeded | Waited::Given(HANDED_OVER) => return Ok(true),
-                Waited::Given(_) => was_woken = true,
+                Waited::Given(_) => {
+                    is_woken.set(true);
+                    losses += 1;
+                }
                 Waited::TimedOut if in_place && left.is_none_or(|left| left > IN_PLACE_LOOK) => {
-                    was_woken = true
+                    losses = LOSSES_MAX;
                 }
                 Waited::TimedOut | Waited::Cancelled => return Ok(false),
             }

@@ -3,20 +3,23 @@
 //! ```text
 //!   LOCKED   somebody has it
 //!   WAITING  somebody is in the queue. Changed under its lock only
+//!   WOKEN    somebody was woken to try, and has not yet said what came of it
 //! ```
 //!
 //! Without waiters locking and unlocking are a compare-exchange each. With some, whoever unlocks wakes the first, and the mutex is free: who
 //! comes by at that moment may have it (*barging*), because the one that was woken may need microseconds to run. A waiter that was woken and found
-//! the mutex taken goes to the front of the queue, and the next who unlocks hands the mutex over to it.
+//! the mutex taken goes back to the front of the queue; after [`LOSSES_MAX`] times it is handed the mutex by the next who unlocks.
 //!
-//! Every unlock wakes one, whether those that were woken before have run yet or not: the worker of one of them may be busy with something else for
-//! long.
+//! As long as one is WOKEN, no other is woken: those who come by would only meet more who try. But its worker may be busy with something else for
+//! long, so after [`SKIPPED_MAX`] unlocks another one is.
 //!
-//! INVARIANT: while LOCKED is set only the holder of the queue's lock changes the word, but for unlocking without waiters. So whoever has both may
-//! store.
+//! INVARIANT: while LOCKED is set, others than the holder change the word by read-modify-writes that set WAITING or take WOKEN away, and the first only
+//! under the queue's lock. So a holder that has that lock, too, may store: a WOKEN that is set again although nobody is can only be that of the one
+//! whom this very store announces.
 //!
-//! LIVENESS: whoever is in the queue was announced under its lock while somebody had the mutex, and that one, who needs the same lock to
-//! unlock then, wakes somebody. Whoever is woken takes the mutex, and so unlocks it some day, or is in the queue again.
+//! LIVENESS: whoever is in the queue was announced under its lock while somebody had the mutex. That one either wakes somebody when it unlocks, or
+//! somebody is WOKEN. Whoever is woken takes the mutex, and so unlocks it some day; or takes WOKEN away in the same step in which it is announced again,
+//! while somebody has the mutex; or [passes the wake on](MutexWord::pass_on).
 //!
 //! loom holds this in `mutex_word/model.rs`.
 
@@ -25,10 +28,16 @@ use crate::primitives::{AtomicU32, Ordering};
 
 const LOCKED: u32 = 1;
 const WAITING: u32 = 2;
+const WOKEN: u32 = 4;
 
-/// What a waiter wants that was overtaken once.
+/// How often a waiter may find the mutex taken after it was woken.
+pub(super) const LOSSES_MAX: u32 = if cfg!(loom) { 1 } else { 8 };
+/// How many unlocks in a row wake nobody because one is woken already.
+const SKIPPED_MAX: u32 = if cfg!(loom) { 1 } else { 64 };
+
+/// What a waiter wants that was overtaken too often.
 pub(super) const WANTS_HANDOVER: u32 = 1;
-/// What a waiter wants that comes for the first time.
+/// What a waiter wants before that.
 pub(super) const WANTS_WAKE: u32 = 0;
 /// What a waiter is given that has the mutex now.
 pub(super) const HANDED_OVER: u32 = 1;
@@ -38,18 +47,20 @@ pub(super) const WOKEN_TO_TRY: u32 = 0;
 /// See the [module](self).
 pub(super) struct MutexWord {
     state: AtomicU32,
+    /// Unlocks since somebody was woken. Used by holders only.
+    skipped: AtomicU32,
     pub(super) queue: Queue,
 }
 
 impl MutexWord {
     #[cfg(not(loom))]
     pub(super) const fn new() -> Self {
-        Self { state: AtomicU32::new(0), queue: Queue::new() }
+        Self { state: AtomicU32::new(0), skipped: AtomicU32::new(0), queue: Queue::new() }
     }
 
     #[cfg(loom)]
     pub(super) fn new() -> Self {
-        Self { state: AtomicU32::new(0), queue: Queue::new() }
+        Self { state: AtomicU32::new(0), skipped: AtomicU32::new(0), queue: Queue::new() }
     }
 
     pub(super) fn is_locked(&self) -> bool {
@@ -70,9 +81,18 @@ impl MutexWord {
 
     /// Takes the mutex if nobody has it.
     pub(super) fn try_lock(&self) -> bool {
+        self.try_lock_without(0)
+    }
+
+    /// The same for somebody who was woken to try.
+    pub(super) fn try_lock_woken(&self) -> bool {
+        self.try_lock_without(WOKEN)
+    }
+
+    fn try_lock_without(&self, flag: u32) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & LOCKED == 0 {
-            let next = state | LOCKED;
+            let next = (state | LOCKED) & !flag;
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
@@ -81,12 +101,13 @@ impl MutexWord {
         false
     }
 
-    /// Under the queue's lock: says that the caller is about to be in the queue; false if it has the mutex instead.
-    pub(super) fn announce(&self) -> bool {
+    /// Under the queue's lock: says that the caller, who may have been woken to try, is about to be in the queue; false if it has the mutex instead.
+    pub(super) fn announce(&self, was_woken: bool) -> bool {
+        let flag = if was_woken { WOKEN } else { 0 };
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let is_free = state & LOCKED == 0;
-            let next = state | if is_free { LOCKED } else { WAITING };
+            let next = (state | if is_free { LOCKED } else { WAITING }) & !flag;
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return !is_free,
                 Err(now) => state = now,
@@ -102,7 +123,10 @@ impl MutexWord {
 
     /// Gives the mutex up, or to somebody; the caller wakes who was claimed.
     pub(super) fn unlock(&self) -> Woken {
-        let mut woken = Woken::none();
+        if self.unlock_beside_woken() {
+            return Woken::none();
+        }
+        let (mut woken, mut flag) = (Woken::none(), 0);
         let mut list = self.queue.lock();
         while let Some(wants) = list.first_wants() {
             if wants == WANTS_HANDOVER {
@@ -112,11 +136,58 @@ impl MutexWord {
                     return woken;
                 }
             } else if list.claim_first(WOKEN_TO_TRY, &mut woken) {
+                flag = WOKEN;
                 break;
             }
         }
         // ORDERING: Release, as in `unlock_uncontended`.
-        self.state.store(waiting(&list), Ordering::Release);
+        self.state.store(waiting(&list) | flag, Ordering::Release);
+        woken
+    }
+
+    /// Gives the mutex up if somebody is woken already; whether that was so.
+    fn unlock_beside_woken(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        if state & WOKEN == 0 {
+            return false;
+        }
+        // Only holders use it, one after the other.
+        let skipped = self.skipped.load(Ordering::Relaxed);
+        self.skipped.store(if skipped < SKIPPED_MAX { skipped + 1 } else { 0 }, Ordering::Relaxed);
+        if skipped == SKIPPED_MAX {
+            return false;
+        }
+        while state & WOKEN != 0 {
+            // ORDERING: Release, as in `unlock_uncontended`.
+            match self.state.compare_exchange_weak(
+                state,
+                state & !LOCKED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Somebody who was woken to try goes away without the mutex: the next one is woken in its place, if the mutex is free.
+    pub(super) fn pass_on(&self) -> Woken {
+        let mut woken = Woken::none();
+        let mut list = self.queue.lock();
+        // ORDERING: Relaxed: nothing was done under the mutex.
+        let state = self.state.fetch_and(!WOKEN, Ordering::Relaxed);
+        if state & LOCKED == 0 {
+            while !list.is_empty() {
+                // Whatever it wants: nobody has the mutex who could hand it over.
+                if list.claim_first(WOKEN_TO_TRY, &mut woken) {
+                    self.state.fetch_or(WOKEN, Ordering::Relaxed);
+                    break;
+                }
+            }
+        }
+        self.note_left(&list);
         woken
     }
 

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "data behind the modelled mutex")]
 
-use super::{HANDED_OVER, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
+use super::{HANDED_OVER, LOSSES_MAX, MutexWord, WANTS_HANDOVER, WANTS_WAKE};
 use crate::primitives::explore;
 use crate::sync::queue::waiter::{Waiter, wake_one_of};
 use loom::cell::UnsafeCell;
@@ -41,22 +41,29 @@ impl Model {
             return true;
         }
         let wake = |node| wake_one_of(&self.waiters, node);
-        let mut was_woken = false;
+        let (mut is_woken, mut losses) = (false, 0);
         loop {
-            if self.word.try_lock() {
+            let was_had = if is_woken { self.word.try_lock_woken() } else { self.word.try_lock() };
+            if was_had {
                 return true;
+            }
+            if is_woken && gives_up {
+                // No time is left.
+                self.word.pass_on().wake_each(wake);
+                return false;
             }
             let waited = self.waiters[me].wait_in(
                 &self.word.queue,
-                if was_woken { WANTS_HANDOVER } else { WANTS_WAKE },
+                if losses >= LOSSES_MAX { WANTS_HANDOVER } else { WANTS_WAKE },
                 gives_up,
                 wake,
-                |_, _| self.word.announce().then_some(was_woken),
+                |_, _| self.word.announce(is_woken).then_some(losses > 0),
                 |list, _| self.word.note_left(list),
             );
+            is_woken = false;
             match waited {
                 None | Some(Ok(HANDED_OVER)) => return true,
-                Some(Ok(_)) => was_woken = true,
+                Some(Ok(_)) => (is_woken, losses) = (true, losses + 1),
                 Some(Err(())) => return false,
             }
         }
