@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 /// # Fairness
 ///
 /// Whoever comes by may take a mutex that is free, also while others wait (*barging*). The first who waits is woken when it becomes free; if it
-/// finds it taken when it runs, it is the next to get it, by handover. All get it in the order in which they came, but for that. A waiter whose
-/// worker is busy with another job runs when that lets it. A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
+/// finds it taken when it runs, it is the first again, and after eight such times the next to get it, by handover. All get it in the order in which they
+/// came, but for that. One waiter at a time is woken; one whose worker is busy with another job runs when that lets it, and those behind it are woken
+/// after another 64 unlocks. A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
 /// first who waits at once.
 ///
 /// While a thread unwinds, a lock blocks it in place; so a destructor that may run then, and locks what other jobs of the worker wait for, is better
