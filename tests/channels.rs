@@ -327,6 +327,50 @@ fn a_future_that_was_told_and_is_dropped_passes_it_on() {
     assert!(unsent.as_mut().poll(&mut context).is_ready());
 }
 
+/// Receivers that wait behind a future that was told of a message get what comes after it.
+#[test]
+fn nobody_is_left_waiting_behind_a_future() {
+    let _watch = watch("behind a future", 60);
+    let (sender, receiver) = channel::bounded(1);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut told = Box::pin(receiver.recv_async());
+    assert!(told.as_mut().poll(&mut context).is_pending());
+    let system = common::system(2);
+    let waits = |what: &str| {
+        spin_until(|| system.dump().fibers.iter().filter(|fiber| fiber.waits_for.contains(what)).count() == 1)
+    };
+    let receiving = system.spawn({
+        let receiver = receiver.clone();
+        move || (receiver.recv(), receiver.recv())
+    });
+    waits("a message");
+    // The future is told of 1; 2 has to wait for room.
+    sender.send(1).unwrap();
+    let sending = system.spawn({
+        let sender = sender.clone();
+        move || sender.send(2)
+    });
+    waits("room");
+    // Now there is room for 2, for which the job waits.
+    assert_eq!(told.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(1)));
+    sending.join().unwrap().unwrap();
+    drop(sender);
+    assert_eq!(receiving.join().unwrap(), (Ok(2), Err(ReceiveError)));
+    // At the end, what a future was told of goes to those who wait, too.
+    let (sender, receiver) = channel::bounded(1);
+    let mut told = Box::pin(receiver.recv_async());
+    assert!(told.as_mut().poll(&mut context).is_pending());
+    let receiving = system.spawn({
+        let receiver = receiver.clone();
+        move || receiver.recv()
+    });
+    waits("a message");
+    sender.send(3).unwrap();
+    drop(sender);
+    assert_eq!(receiving.join().unwrap(), Ok(3));
+    assert_eq!(told.as_mut().poll(&mut context), std::task::Poll::Ready(Err(ReceiveError)));
+}
+
 #[test]
 fn capacity_zero_is_refused() {
     let panic = common::panic_of(|| channel::bounded::<u8>(0));

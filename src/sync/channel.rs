@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Everything is under one lock that is held for a few steps. INVARIANT: under it, receivers wait only while there is no message, and senders only
-//! while there is no room, but for futures, which are told and then try again. A message goes from a sender straight to a receiver that waits, into
+//! while there is no room; or behind a future that was told of it, and then tries by itself, or passes it on when it is dropped. A message goes from a sender straight to a receiver that waits, into
 //! its stack frame; a sender that waits has its message taken out of its own.
 //!
 //! A library's channel, `async-channel`, was measured behind `block_on` first; see ARCHITECTURE.md.
@@ -183,37 +183,53 @@ impl<T> Inner<T> {
         Some(newest)
     }
 
-    /// A future that was told of a message is gone: the next receiver gets it.
-    fn hand_over(&mut self, woken: &mut Woken) {
-        if let Some(newest) = self.messages.pop_back() {
-            match self.hand_over_first(newest, woken) {
-                Some(message) => self.messages.push_back(message),
-                None => self.fill_room(woken),
-            }
-        }
-    }
-
     fn take(&mut self, woken: &mut Woken) -> Take<T> {
         let Some(message) = self.messages.pop_front() else {
             return if self.senders_gone { Take::Closed } else { Take::Empty };
         };
-        self.fill_room(woken);
+        self.settle(woken);
         Take::Received(message)
     }
 
-    /// There is room: the sender that has waited longest gets it.
-    fn fill_room(&mut self, woken: &mut Woken) {
-        while let Some((wants, entry)) = self.senders.first() {
+    /// There is room that was not there before, or a future that was told of room or a message is gone: senders get the room, and receivers the
+    /// messages, until nobody waits for what is there, but behind a future that was just told.
+    fn settle(&mut self, woken: &mut Woken) {
+        while self.fill_room(woken) | self.serve(woken) {}
+    }
+
+    /// If there is room, the sender that has waited longest gets it; whether its message was taken.
+    fn fill_room(&mut self, woken: &mut Woken) -> bool {
+        while self.messages.len() < self.capacity {
+            let Some((wants, entry)) = self.senders.first() else { return false };
             if !self.senders.claim_first(HANDED_OVER, woken) {
                 continue;
             }
-            if wants == WANTS_HANDOVER {
-                // SAFETY: as in `offer`.
-                let message = unsafe { (*(*entry.cast::<Place<T>>()).message.get()).take() };
-                self.messages.extend(message);
+            if wants == WANTS_NOTICE {
+                return false;
             }
-            return;
+            // SAFETY: as in `hand_over_first`.
+            let message = unsafe { (*(*entry.cast::<Place<T>>()).message.get()).take() };
+            self.messages.extend(message);
+            return true;
         }
+        false
+    }
+
+    /// If there is a message, the receiver that has waited longest gets it; whether one was handed over.
+    fn serve(&mut self, woken: &mut Woken) -> bool {
+        while !self.messages.is_empty() {
+            let Some((wants, entry)) = self.receivers.first() else { return false };
+            if !self.receivers.claim_first(HANDED_OVER, woken) {
+                continue;
+            }
+            if wants == WANTS_NOTICE {
+                return false;
+            }
+            // SAFETY: as in `hand_over_first`.
+            unsafe { *(*entry.cast::<Place<T>>()).message.get() = self.messages.pop_front() };
+            return true;
+        }
+        false
     }
 }
 
@@ -464,6 +480,8 @@ impl<T> Shared<T> {
         let mut woken = Woken::none();
         let mut inner = self.lock();
         inner.senders_gone = true;
+        // What is left goes to those who wait for it, behind a future that was told of it.
+        inner.settle(&mut woken);
         inner.receivers.claim_all_giving(CLOSED, &mut woken);
         self.unlock(inner, woken);
     }

@@ -60,7 +60,7 @@ impl Receiving {
         registered.finish();
         let mut woken = Woken::none();
         let mut inner = shared.lock();
-        inner.hand_over(&mut woken);
+        inner.settle(&mut woken);
         shared.unlock(inner, woken);
     }
 }
@@ -171,9 +171,7 @@ impl<T> Drop for SendFuture<'_, T> {
         registered.finish();
         let mut woken = Woken::none();
         let mut inner = self.shared.lock();
-        if inner.messages.len() < inner.capacity {
-            inner.fill_room(&mut woken);
-        }
+        inner.settle(&mut woken);
         self.shared.unlock(inner, woken);
     }
 }
