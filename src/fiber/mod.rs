@@ -270,6 +270,7 @@ mod slot {
         }
 
         /// Whether it belongs to this worker of this system; for people to read.
+        #[cfg(not(shuttle))]
         pub(crate) fn owner_is(&self, system: u32, worker: usize) -> bool {
             let owner = self.owner();
             owner.system.load(Ordering::Relaxed) == system

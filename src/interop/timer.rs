@@ -93,6 +93,7 @@ static CLOCK: Clock = Clock {
 /// # Panics
 ///
 /// If the operating system gives no thread for the clock.
+#[cfg(all(feature = "blocking", not(shuttle)))]
 pub(crate) fn call_on_clock_thread(call: Call) {
     ensure_started();
     CLOCK.lock().calls.push(call);

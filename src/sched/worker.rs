@@ -168,6 +168,7 @@ pub(crate) fn tally(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
+#[cfg(not(shuttle))]
 impl Tally {
     /// A number that changes when the worker starts, ends, suspends or resumes something.
     pub(crate) fn progress(&self) -> u64 {
@@ -243,6 +244,7 @@ impl Remote {
     }
 
     /// How much time of processors its thread has used, if the operating system tells.
+    #[cfg(not(shuttle))]
     pub(crate) fn thread_time(&self) -> Option<Duration> {
         crate::sys::read_thread_clock(self.thread_clock.load(Ordering::Relaxed))
     }
