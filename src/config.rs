@@ -260,7 +260,8 @@ impl Builder {
     ///
     /// 1. No value that is not [`Send`] lives across a wait: no `Rc`, no `RefCell` borrow that others on the old
     ///    thread see, no guard of a lock that must be released by the thread that took it (`std::sync::MutexGuard`), no
-    ///    [`WorkerLocal`](crate::WorkerLocal) reference to something that is not `Sync`.
+    ///    [`WorkerLocal`](crate::WorkerLocal) reference to something that is not `Sync`; and no [`fiber_local!`](crate::fiber_local) of a job
+    ///    that waits has a value that is not `Send`.
     /// 2. No reference into a thread-local, and no pointer that was derived from its address, lives across a wait. That
     ///    includes what the compiler keeps without being asked: it may compute the address of a
     ///    thread-local once in a function and use it again after a call that waited, as if the thread could not have
@@ -375,8 +376,8 @@ impl Builder {
         self
     }
 
-    /// How long a shutdown or a [`run`](JobSystem::run) may be blocked before it is reported: 1 ms to a
-    /// year, by default 10 s.
+    /// How long a shutdown or a [`run`](JobSystem::run) may be blocked, or a worker be inside one job without a wait, before it is reported: 1 ms to a
+    /// year, by default 10 s. See [`StallKind`](crate::StallKind).
     pub fn stall_after(mut self, limit: Duration) -> Self {
         self.stall_after = limit;
         self

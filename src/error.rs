@@ -231,6 +231,18 @@ impl TimedOut {
     }
 }
 
+/// A wait was ended by its [`CancelToken`](crate::sync::CancelToken).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the token was cancelled")]
+#[non_exhaustive]
+pub struct Cancelled;
+
+impl Cancelled {
+    pub(crate) fn new() -> Self {
+        Cancelled
+    }
+}
+
 /// A shutdown could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

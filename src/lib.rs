@@ -17,12 +17,19 @@ compile_error!("ramie needs an operating system with threads and guard pages: Un
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("ramie packs pointers and counts into 64-bit words and is built for 64-bit targets only");
 
+/// The examples of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/waiting.md")]
+struct WaitingGuide;
+
 mod counter;
 mod fiber;
+mod interop;
 mod job;
 mod memory;
 mod primitives;
 mod sched;
+pub mod sync;
 mod sys;
 
 #[cfg(not(loom))]
@@ -32,11 +39,11 @@ mod config;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod fiber_local;
+#[cfg(not(loom))]
 mod frame;
 #[cfg(not(loom))]
 mod free;
-#[cfg(not(loom))]
-mod interop;
 #[cfg(not(loom))]
 mod join;
 #[cfg(not(loom))]
@@ -57,12 +64,15 @@ mod worker_local;
 #[cfg(not(loom))]
 pub use allocator_api2;
 
+#[cfg(all(feature = "blocking", not(any(loom, shuttle))))]
+pub use crate::interop::blocking::blocking;
 #[cfg(not(loom))]
 pub use crate::{
     batch::{BatchHandle, spawn_batch},
     config::Builder,
     counter::{AfterCounters, Counter, CounterGuard},
-    error::{BuildError, PanicKind, PanicReport, ShutdownError, TimedOut},
+    error::{BuildError, Cancelled, PanicKind, PanicReport, ShutdownError, TimedOut},
+    fiber_local::{FiberLocal, FiberLocalError},
     frame::{
         Frame, FrameArenas, FrameError, FramePipeline, FrameRun, FrameStats, PipelineReport, Stage,
         StageReport,
@@ -70,6 +80,8 @@ pub use crate::{
     free::{
         broadcast, current_priority, current_worker, in_job, spawn, spawn_after, yield_if_urgent, yield_now,
     },
+    interop::future::{CounterFuture, PollWithin, block_on, poll_within, spawn_future},
+    interop::sleep::{sleep, sleep_cancellable, sleep_until},
     job::{JobBuilder, JobError, JobHandle},
     join::join,
     parallel::{

@@ -10,6 +10,7 @@ use crate::error::NoUnwind;
 use crate::fiber::WaitKind;
 use crate::job::{self, JobError, JobSpec, RawHandle};
 use crate::sched::current;
+use crate::sync::CancelToken;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
 use crate::{Counter, JobSystem, Priority};
@@ -21,6 +22,8 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 pub struct Scope<'scope, 'env: 'scope> {
     core: *const SystemCore,
     group: Group,
+    /// What drops members that were not started.
+    token: Option<CancelToken>,
     /// Invariance over both lifetimes, as in `std::thread::Scope`: neither may be shortened, or a
     /// closure could borrow from inside the scope's own closure.
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -43,6 +46,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        if self.token.is_some() {
+            return self.spawn_with_token(Location::caller(), f);
+        }
         // SAFETY: the closure is a member of the group, for which the scope waits before 'scope ends.
         let handle = unsafe { job::spawn_plain(self.core(), Location::caller(), &raw const self.group, f) };
         ScopedHandle { raw: handle, marker: PhantomData }
@@ -56,8 +62,32 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     where
         F: FnOnce() + Send + 'scope,
     {
+        if self.token.is_some() {
+            return self.detach_with_token(Location::caller(), f);
+        }
         // SAFETY: as in `spawn`.
         unsafe { job::detach_plain(self.core(), Location::caller(), &raw const self.group, f) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spawn_with_token<F, T>(&'scope self, site: &'static Location<'static>, f: F) -> ScopedHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        // SAFETY: as in `spawn`.
+        ScopedHandle { raw: unsafe { self.job_from(site).spec.spawn_special(f) }, marker: PhantomData }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn detach_with_token<F>(&'scope self, site: &'static Location<'static>, f: F)
+    where
+        F: FnOnce() + Send + 'scope,
+    {
+        // SAFETY: as in `spawn`.
+        unsafe { self.job_from(site).spec.detach_special(f) };
     }
 
     /// Sets up a job: a name, counters.
@@ -68,7 +98,11 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// As [`job`](Self::job), in the name of another place.
     pub(crate) fn job_from(&'scope self, site: &'static Location<'static>) -> ScopedJobBuilder<'scope> {
-        ScopedJobBuilder { spec: JobSpec::new(self.core(), site).member_of(&self.group), marker: PhantomData }
+        let mut spec = JobSpec::new(self.core(), site).member_of(&self.group);
+        if let Some(token) = &self.token {
+            spec.set_token(token);
+        }
+        ScopedJobBuilder { spec, marker: PhantomData }
     }
 
     #[inline]
@@ -179,6 +213,12 @@ impl<'scope> ScopedJobBuilder<'scope> {
         self
     }
 
+    /// Drops the job if the token is cancelled before it is started; see [`JobBuilder::cancel_token`](crate::JobBuilder::cancel_token).
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.spec.set_token(token);
+        self
+    }
+
     /// Spawns the job.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> ScopedHandle<'scope, T>
@@ -266,8 +306,31 @@ where
     }
 }
 
+/// A scope of the current system whose members have this token.
+pub(crate) fn scope_with_token<'env, F, R>(token: CancelToken, site: &'static Location<'static>, f: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    match current::worker() {
+        Some(worker) => scope_of(worker.system(), site, Some(token), f),
+        None => scope_of(JobSystem::global().core(), site, Some(token), f),
+    }
+}
+
 /// A scope of this system, on whatever thread.
 pub(crate) fn scope_in<'env, F, R>(core: &SystemCore, site: &'static Location<'static>, f: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    scope_of(core, site, None, f)
+}
+
+fn scope_of<'env, F, R>(
+    core: &SystemCore,
+    site: &'static Location<'static>,
+    token: Option<CancelToken>,
+    f: F,
+) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
@@ -277,7 +340,7 @@ where
         worker.split_point(site);
     }
     let guard = NoUnwind("scope");
-    let scope = Scope { core, group: Group::new(), scope: PhantomData, env: PhantomData };
+    let scope = Scope { core, group: Group::new(), token, scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.group.wait(WaitKind::Scope, site);
     guard.passed();

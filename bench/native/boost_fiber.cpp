@@ -152,6 +152,72 @@ Measured switch_cell(const Params& params) {
     });
 }
 
+Measured mutex_ping_pong_cell(const Params& params) {
+    System system(params);
+    return mutex_ping_pong::measure(params, [] {
+        mutex_ping_pong::Circle<fibers::mutex> circle;
+        // Each holds a mutex before either wants the next.
+        fibers::barrier ready(2);
+        const auto walk = [&](size_t position) {
+            circle.stations[position].mutex.lock();
+            ready.wait();
+            circle.walk(position);
+        };
+        fibers::fiber first([&] { walk(0); });
+        fibers::fiber second([&] { walk(1); });
+        first.join();
+        second.join();
+        circle.check();
+    });
+}
+
+// A buffered channel holds one message less than its size, which is a power of two.
+Measured channel_ping_pong_cell(const Params& params) {
+    System system(params);
+    return channel_ping_pong::measure(params, [] {
+        fibers::buffered_channel<uint64_t> to(2), fro(2);
+        const auto send = [](auto& channel) { return [&channel](uint64_t number) { channel.push(number); }; };
+        const auto receive = [](auto& channel) { return [&channel] { return channel.value_pop(); }; };
+        fibers::fiber first([&] { channel_ping_pong::ping(send(to), receive(fro)); });
+        fibers::fiber second([&] { channel_ping_pong::pong(receive(to), send(fro)); });
+        first.join();
+        second.join();
+    });
+}
+
+Measured mutex_uncontended_cell(const Params& params) {
+    System system(params);
+    return mutex_uncontended::measure<fibers::mutex>(params);
+}
+
+Measured mutex_contended_cell(const Params& params) {
+    System system(params);
+    return mutex_contended::measure<fibers::mutex>(params, [](auto& contest) {
+        Group ended(mutex_contended::LOCKERS);
+        for (size_t locker = 0; locker < mutex_contended::LOCKERS; ++locker) {
+            fibers::fiber(fibers::launch::post, [&contest, &ended, locker] {
+                contest.run(locker);
+                ended.done();
+            }).detach();
+        }
+        ended.wait();
+    });
+}
+
+Measured timers_cell(const Params& params) {
+    System system(params);
+    return timers::measure(params, [] {
+        Group ended(timers::SLEEPS);
+        for (size_t sleep = 0; sleep < timers::SLEEPS; ++sleep) {
+            fibers::fiber(fibers::launch::post, [&ended] {
+                boost::this_fiber::sleep_for(timers::NOMINAL);
+                ended.done();
+            }).detach();
+        }
+        ended.wait();
+    });
+}
+
 // Lets `count` fibers wait, calls `at_peak`, wakes them, and lets each do `then`. Returns, in nanoseconds,
 // how long it took until the last one was about to wait, and from then until all had ended.
 template <class Stacks, class AtPeak, class Then>
@@ -392,6 +458,12 @@ int main(int argc, char** argv) {
                {"flat_spawn", flat_spawn_cell},
                {"never_waits", flat_spawn_cell},
                {"switch", switch_cell},
+               {"event_ping_pong", switch_cell},
+               {"mutex_ping_pong", mutex_ping_pong_cell},
+               {"channel_ping_pong", channel_ping_pong_cell},
+               {"mutex_uncontended", mutex_uncontended_cell},
+               {"mutex_contended", mutex_contended_cell},
+               {"timers", timers_cell},
                {"switch_many", switch_many_cell},
                {"fanout", fanout_cell},
                {"chain", chain_cell},

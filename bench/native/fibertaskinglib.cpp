@@ -5,6 +5,7 @@
 // A task is a function with a pointer, which runs on a fiber of a pool whose size is fixed when the scheduler
 // starts; the fibers' stacks have 512 KiB. There is no yield.
 
+#include <ftl/fibtex.h>
 #include <ftl/parallel_for.h>
 #include <ftl/task_scheduler.h>
 #include <ftl/wait_group.h>
@@ -107,6 +108,48 @@ Measured switch_cell(const Params& params) {
         ping.Done();
         ended.Wait();
     });
+}
+
+Measured mutex_ping_pong_cell(const Params& params) {
+    start(scheduler, params.workers);
+    struct Mutex : ftl::Fibtex {
+        Mutex() : Fibtex(&scheduler) {}
+    };
+    return mutex_ping_pong::measure(params, [] {
+        mutex_ping_pong::Circle<Mutex> circle;
+        // Each holds a mutex before either wants the next.
+        ftl::WaitGroup ready(&scheduler), ended(&scheduler);
+        ready.Add(2);
+        const auto walk = [&](size_t position) {
+            circle.stations[position].mutex.lock();
+            ready.Done();
+            ready.Wait();
+            circle.walk(position);
+        };
+        auto first = [&] { walk(0); };
+        auto second = [&] { walk(1); };
+        spawn(calling(first), &ended);
+        spawn(calling(second), &ended);
+        ended.Wait();
+        circle.check();
+    });
+}
+
+Measured mutex_uncontended_cell(const Params& params) {
+    start(scheduler, params.workers);
+    return mutex_uncontended::measure<ftl::Fibtex>(params, &scheduler);
+}
+
+Measured mutex_contended_cell(const Params& params) {
+    start(scheduler, params.workers);
+    const auto round = [](auto& contest) {
+        ftl::WaitGroup ended(&scheduler);
+        std::atomic<size_t> next = 0;
+        auto locker = [&] { contest.run(next.fetch_add(1)); };
+        for (size_t index = 0; index < mutex_contended::LOCKERS; ++index) spawn(calling(locker), &ended);
+        ended.Wait();
+    };
+    return mutex_contended::measure<ftl::Fibtex>(params, round, &scheduler);
 }
 
 // Lets `count` tasks wait for a group, calls `at_peak`, and lets the group end. Returns, in nanoseconds, how
@@ -357,6 +400,10 @@ int main(int argc, char** argv) {
                {"jobs_200ns", jobs_200ns_cell},
                {"never_waits", flat_spawn_cell},
                {"switch", switch_cell},
+               {"event_ping_pong", switch_cell},
+               {"mutex_ping_pong", mutex_ping_pong_cell},
+               {"mutex_uncontended", mutex_uncontended_cell},
+               {"mutex_contended", mutex_contended_cell},
                {"fanout", fanout_cell},
                {"chain", chain_cell},
                {"tree", tree_cell},

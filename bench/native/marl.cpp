@@ -7,6 +7,7 @@
 // with a cutoff are there.
 
 #include <marl/event.h>
+#include <marl/mutex.h>
 #include <marl/parallelize.h>
 #include <marl/scheduler.h>
 #include <marl/waitgroup.h>
@@ -91,6 +92,44 @@ Measured switch_cell(const Params& params) {
             marl::schedule([&] { pass(ping, pong); });
             marl::schedule([&] { pass(pong, ping); });
             ping.signal();
+            ended.wait();
+        });
+    });
+}
+
+// Its mutex blocks the thread.
+Measured mutex_uncontended_cell(const Params& params) {
+    return System(params).run([&] { return mutex_uncontended::measure<marl::mutex>(params); });
+}
+
+// No task is suspended: as many contend as there are threads.
+Measured mutex_contended_cell(const Params& params) {
+    return System(params).run([&] {
+        return mutex_contended::measure<marl::mutex>(params, [](auto& contest) {
+            const marl::WaitGroup ended(mutex_contended::LOCKERS);
+            for (size_t locker = 0; locker < mutex_contended::LOCKERS; ++locker) {
+                marl::schedule([&contest, &ended, locker] {
+                    contest.run(locker);
+                    ended.done();
+                });
+            }
+            ended.wait();
+        });
+    });
+}
+
+// Tasks wait for an event that nobody signals.
+Measured timers_cell(const Params& params) {
+    return System(params).run([&] {
+        return timers::measure(params, [] {
+            const marl::Event never;
+            const marl::WaitGroup ended(timers::SLEEPS);
+            for (size_t sleep = 0; sleep < timers::SLEEPS; ++sleep) {
+                marl::schedule([&never, &ended] {
+                    never.wait_for(timers::NOMINAL);
+                    ended.done();
+                });
+            }
             ended.wait();
         });
     });
@@ -304,6 +343,10 @@ int main(int argc, char** argv) {
                {"jobs_200ns", jobs_200ns_cell},
                {"never_waits", flat_spawn_cell},
                {"switch", switch_cell},
+               {"event_ping_pong", switch_cell},
+               {"mutex_uncontended", mutex_uncontended_cell},
+               {"mutex_contended", mutex_contended_cell},
+               {"timers", timers_cell},
                {"fanout", fanout_cell},
                {"chain", chain_cell},
                {"tree", tree_cell},

@@ -101,6 +101,158 @@ bench::Measured measure(const bench::Params& params, Round&& round) {
 
 }  // namespace switch_
 
+// Two fibers on one worker lock three mutexes hand over hand, so that every lock has to wait.
+namespace mutex_ping_pong {
+
+constexpr size_t MUTEXES = 3;
+constexpr uint64_t LOCKS = 250'000;
+
+template <class Mutex>
+struct Circle {
+    // A count of the locks, which whoever has the mutex may change.
+    struct Station {
+        Mutex mutex;
+        uint64_t count = 0;
+    };
+
+    // What one of the two does that has locked the mutex at `position`. Both must hold theirs before either begins.
+    void walk(size_t position) {
+        for (uint64_t lock = 0; lock < LOCKS; ++lock) {
+            Station& held = stations[position];
+            position = (position + 1) % MUTEXES;
+            stations[position].mutex.lock();
+            ++stations[position].count;
+            held.mutex.unlock();
+        }
+        stations[position].mutex.unlock();
+    }
+
+    void check() const {
+        uint64_t all = 0;
+        for (const Station& station : stations) all += station.count;
+        bench::check(all == 2 * LOCKS, "two have held the same mutex");
+    }
+
+    std::array<Station, MUTEXES> stations;
+};
+
+// Times `round`, in which two fibers walk round a circle of their own.
+template <class Round>
+bench::Measured measure(const bench::Params& params, Round&& round) {
+    return bench::Measured().with("lock", bench::ns_per_op(params, 9, 2 * LOCKS, round));
+}
+
+}  // namespace mutex_ping_pong
+
+// Two fibers on one worker send a number to and fro through two channels that hold one message each.
+namespace channel_ping_pong {
+
+constexpr uint64_t PASSES = 500'000;
+
+// What the one does that begins: sends a number, and gets the one that follows.
+template <class Send, class Receive>
+void ping(Send&& send, Receive&& receive) {
+    for (uint64_t number = 0; number < PASSES / 2; ++number) {
+        send(number);
+        bench::check(receive() == number + 1, "a message was lost or changed");
+    }
+}
+
+// What the other does.
+template <class Receive, class Send>
+void pong(Receive&& receive, Send&& send) {
+    for (uint64_t message = 0; message < PASSES / 2; ++message) send(receive() + 1);
+}
+
+template <class Round>
+bench::Measured measure(const bench::Params& params, Round&& round) {
+    return bench::Measured().with("pass", bench::ns_per_op(params, 9, PASSES, round));
+}
+
+}  // namespace channel_ping_pong
+
+// A mutex that nobody else wants.
+namespace mutex_uncontended {
+
+constexpr uint64_t LOCKS = 2'000'000;
+
+template <class Mutex, class... Args>
+bench::Measured measure(const bench::Params& params, Args&&... args) {
+    const double ns = bench::ns_per_op(params, 15, LOCKS, [&] {
+        Mutex mutex(args...);
+        uint64_t count = 0;
+        for (uint64_t lock = 0; lock < LOCKS; ++lock) {
+            Mutex& hidden = *bench::black_box(&mutex);
+            hidden.lock();
+            ++count;
+            hidden.unlock();
+        }
+        bench::check(count == LOCKS, "additions are missing");
+    });
+    return bench::Measured().with("lock", ns);
+}
+
+}  // namespace mutex_uncontended
+
+// A mutex that 64 fibers on two workers want at the same time.
+namespace mutex_contended {
+
+constexpr size_t LOCKERS = 64;
+constexpr uint64_t LOCKS = 5'000;
+constexpr double INSIDE_NS = 75, OUTSIDE_NS = 25;
+
+// The mutex of a round, with what it guards, and when each of the lockers has run.
+template <class Mutex>
+class Contest {
+public:
+    template <class... Args>
+    explicit Contest(const bench::Busy& busy, Args&&... args) : busy(busy), mutex(args...) {}
+
+    // What the locker of this number does.
+    void run(size_t locker) {
+        const auto begin = bench::Clock::now();
+        for (uint64_t lock = 0; lock < LOCKS; ++lock) {
+            mutex.lock();
+            ++count;
+            busy.work(INSIDE_NS);
+            mutex.unlock();
+            busy.work(OUTSIDE_NS);
+        }
+        spans[locker] = {begin, bench::Clock::now()};
+    }
+
+    // What a lock took, from the first begin to the last end.
+    double ns() const {
+        bench::check(count == LOCKERS * LOCKS, "two have held the mutex at once");
+        auto [begin, end] = spans[0];
+        for (const auto& span : spans) {
+            begin = std::min(begin, span[0]);
+            end = std::max(end, span[1]);
+        }
+        return bench::ns_between(begin, end) / static_cast<double>(count);
+    }
+
+private:
+    const bench::Busy& busy;
+    Mutex mutex;
+    uint64_t count = 0;
+    std::array<std::array<bench::Clock::time_point, 2>, LOCKERS> spans;
+};
+
+// Takes the median over `round`, which lets fibers run a contest, each with its number, and waits for them.
+template <class Mutex, class Round, class... Args>
+bench::Measured measure(const bench::Params& params, Round&& round, Args&&... args) {
+    const bench::Busy busy = bench::Busy::calibrate();
+    const auto ns = [&] {
+        Contest<Mutex> contest(busy, args...);
+        round(contest);
+        return std::array{contest.ns()};
+    };
+    return bench::Measured().with("lock", bench::medians<1>(params, 9, ns)[0]);
+}
+
+}  // namespace mutex_contended
+
 namespace switch_many {
 
 constexpr size_t FIBERS = 16'000;
@@ -591,3 +743,27 @@ bench::Measured measure(const bench::Params& params, Submit&& submit) {
 }
 
 }  // namespace wake_storm
+
+// Many tasks sleep at the same time.
+namespace timers {
+
+// What the systems get that are here: each sleep has a stack.
+constexpr size_t SLEEPS = 20'000;
+constexpr auto NOMINAL = std::chrono::milliseconds(200);
+
+// Takes the medians over `round`, in which as many tasks sleep.
+template <class Round>
+bench::Measured measure(const bench::Params& params, Round&& round) {
+    const auto sleeps = [&] {
+        const auto begin = bench::Clock::now();
+        const double cpu_begin_ns = idle::process_cpu_ns();
+        round();
+        const double beyond_ns = bench::ns_between(begin + NOMINAL, bench::Clock::now());
+        bench::check(beyond_ns >= 0, "a sleep was cut short");
+        return std::array{beyond_ns / SLEEPS, (idle::process_cpu_ns() - cpu_begin_ns) / SLEEPS};
+    };
+    const auto [beyond, processor] = bench::medians<2>(params, 5, sleeps);
+    return bench::Measured().with("beyond", beyond).with("processor", processor);
+}
+
+}  // namespace timers

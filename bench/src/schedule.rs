@@ -18,11 +18,12 @@ const SHARE_MIN: Duration = Duration::from_millis(30);
 /// What a run of a cell takes on a system that is good at it, if nobody hurries it: in a full run, and in a quick one.
 const USUAL: [Duration; 2] = [Duration::from_millis(800), Duration::from_millis(300)];
 /// The workloads that take longer by their nature.
-const LONG: [(&str, [Duration; 2]); 9] = [
+const LONG: [(&str, [Duration; 2]); 10] = [
     ("memory_fibers", [Duration::from_millis(4_000), Duration::from_millis(800)]),
     ("par_for", [Duration::from_millis(1_500), Duration::from_millis(500)]),
     ("par_for_sizes", [Duration::from_millis(2_500), Duration::from_millis(700)]),
     ("sand", [Duration::from_millis(2_000), Duration::from_millis(1_000)]),
+    ("timers", [Duration::from_millis(1_500), Duration::from_millis(700)]),
     ("outside", [Duration::from_millis(3_000), Duration::from_millis(700)]),
     ("latency", [Duration::from_millis(2_200), Duration::from_millis(700)]),
     ("frame_beside_low", [Duration::from_millis(4_000), Duration::from_millis(1_400)]),

@@ -1,18 +1,18 @@
 //! A counter's pooled, reference-counted body.
 
-#![expect(unsafe_code, reason = "a reference count over recycled slots")]
+#![expect(unsafe_code, reason = "a reference count over recycled slots; entries in wait lists")]
 
 use super::link::Link;
 use super::timed::{Entry, TimedList};
 use super::word::{Signalled, WaitWord};
-use crate::error::TimedOut;
 use crate::fiber::WaitKind;
 use crate::fiber::claim::Reason;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{self, Cache, Caches, Depot, Slot};
 use crate::primitives::{AtomicUsize, Ordering, fence};
-use crate::sched::wait::{self, FiberLimit, WaitFor};
+use crate::sched::wait::{self, Bounds, FiberLimit, WaitFor};
 use crate::sched::{current, wake};
+use crate::sync::CancelToken;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -123,26 +123,41 @@ impl CounterCell {
         wait::wait(what, |node| self.word.link(node, slots::node))
     }
 
-    /// Waits until the count is at most `target`, or the time is over.
+    /// Puts a future's entry into the list of those who wait for a target; false if that is reached.
+    pub(crate) fn register(&self, entry: &'static Entry) -> bool {
+        // SAFETY: entries of futures live in slots, which are not used for anything else before `unregister`, or before a signaller has
+        // taken the entry out.
+        unsafe { self.timed.insert(&self.word, entry) }
+    }
+
+    /// Takes it out, if it is still in.
+    pub(crate) fn unregister(&self, entry: &Entry) {
+        self.timed.remove(&self.word, entry);
+    }
+
+    /// Waits until the count is at most `target`, or the bounds are reached; gives what was first.
     pub(crate) fn wait_target(
         &self,
         target: usize,
-        limit: Option<Duration>,
+        bounds: Bounds<'_>,
         site: &'static Location<'static>,
-    ) -> Result<Result<(), TimedOut>, FiberLimit> {
+    ) -> Result<Reason, FiberLimit> {
         if self.word.count() <= target {
-            return Ok(Ok(()));
+            return Ok(Reason::Signalled);
         }
-        if limit == Some(Duration::ZERO) {
-            return Ok(Err(TimedOut::new()));
+        if bounds.limit == Some(Duration::ZERO) {
+            return Ok(Reason::TimedOut);
+        }
+        if bounds.token.is_some_and(CancelToken::is_cancelled) {
+            return Ok(Reason::Cancelled);
         }
         let what = WaitFor { kind: WaitKind::CounterTarget, object: self.id(), site };
         let mut reason = Reason::Signalled;
         // The entry must outlive the registration: it stands in this stack frame.
         let mut entry = None;
-        wait::wait_until(
+        wait::wait_bounded(
             what,
-            limit,
+            bounds,
             |node, ticket| {
                 // SAFETY: the node is the waiter's own, in its slot.
                 let claim = unsafe { wait::claim_of(node.as_ptr()) };
@@ -156,6 +171,6 @@ impl CounterCell {
         if let Some(entry) = &entry {
             self.timed.remove(&self.word, entry);
         }
-        Ok(if reason == Reason::Signalled { Ok(()) } else { Err(TimedOut::new()) })
+        Ok(reason)
     }
 }

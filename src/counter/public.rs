@@ -4,7 +4,10 @@
 
 use super::cell::CounterCell;
 use super::word::COUNT_MAX;
-use crate::error::{TimedOut, fiber_limit};
+use crate::error::{Cancelled, TimedOut, fiber_limit};
+use crate::fiber::claim::Reason;
+use crate::sched::wait::Bounds;
+use crate::sync::CancelToken;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
@@ -160,7 +163,7 @@ impl Counter {
     pub(crate) fn wait_until_from(&self, target: usize, site: &'static Location<'static>, what: &str) {
         let done = match target {
             0 => self.cell.wait_zero(site),
-            _ => self.cell.wait_target(target, None, site).map(|_| ()),
+            _ => self.cell.wait_target(target, Bounds::default(), site).map(|_| ()),
         };
         if done.is_err() {
             fiber_limit(what);
@@ -183,9 +186,33 @@ impl Counter {
     #[track_caller]
     pub fn wait_timeout(&self, limit: Duration) -> Result<(), TimedOut> {
         // A limit beyond what the clock can express is none.
-        match self.cell.wait_target(0, Some(limit), Location::caller()) {
-            Ok(result) => result,
+        match self.cell.wait_target(0, Bounds::time(Some(limit)), Location::caller()) {
+            Ok(Reason::Signalled) => Ok(()),
+            Ok(_) => Err(TimedOut::new()),
             Err(_) => fiber_limit("Counter::wait_timeout"),
+        }
+    }
+
+    /// Waits until the value is 0, or `token` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the token was cancelled before the value was 0.
+    ///
+    /// # Suspends
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_cancellable(&self, token: &CancelToken) -> Result<(), Cancelled> {
+        let bounds = Bounds { limit: None, token: Some(token) };
+        match self.cell.wait_target(0, bounds, Location::caller()) {
+            Ok(Reason::Signalled) => Ok(()),
+            Ok(_) => Err(Cancelled::new()),
+            Err(_) => fiber_limit("Counter::wait_cancellable"),
         }
     }
 

@@ -24,6 +24,7 @@ const ARMED: u64 = 1;
 pub(crate) enum Reason {
     Signalled = 2,
     TimedOut = 3,
+    Cancelled = 4,
 }
 
 /// The right to try to wake one particular wait.
@@ -56,16 +57,23 @@ impl Claim {
         self.0.compare_exchange(ticket.0, woken, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether nobody has claimed this wait yet.
+    pub(crate) fn is_open(&self, ticket: Ticket) -> bool {
+        self.0.load(Ordering::Relaxed) == ticket.0
+    }
+
     /// Ends a wait that was woken, and tells why. Only the waiter calls this.
     pub(crate) fn finish(&self) -> Reason {
         // ORDERING: Acquire pairs with the Release in `claim`.
         let word = self.0.load(Ordering::Acquire);
         self.0.store(word & !STATE_MASK, Ordering::Relaxed);
-        if word & STATE_MASK == Reason::TimedOut as u64 {
-            Reason::TimedOut
-        } else {
-            debug_assert_eq!(word & STATE_MASK, Reason::Signalled as u64, "finished before it was woken");
-            Reason::Signalled
+        match word & STATE_MASK {
+            timed_out if timed_out == Reason::TimedOut as u64 => Reason::TimedOut,
+            cancelled if cancelled == Reason::Cancelled as u64 => Reason::Cancelled,
+            signalled => {
+                debug_assert_eq!(signalled, Reason::Signalled as u64, "finished before it was woken");
+                Reason::Signalled
+            }
         }
     }
 }

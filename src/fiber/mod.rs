@@ -27,6 +27,9 @@ mod slot {
     use super::publish::{FiberState, State};
     use super::stack::StackError;
     use super::switch::{Body, Context, Switch};
+    use crate::fiber_local::JobLocals;
+    #[cfg(feature = "tracing")]
+    use crate::interop::spans::LeftSpans;
     use crate::memory::node::{Kind, Node};
     use crate::memory::prefetch::prefetch;
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
@@ -69,10 +72,30 @@ mod slot {
         Yield = 7,
         /// It let more urgent work go first.
         GaveWay = 8,
+        Mutex = 9,
+        Read = 10,
+        Write = 11,
+        Condvar = 12,
+        Semaphore = 13,
+        Barrier = 14,
+        Event = 15,
+        Once = 16,
+        Future = 17,
+        Sleep = 18,
+        Blocking = 19,
+        Send = 20,
+        Receive = 21,
+        Cancellation = 22,
+        Latch = 23,
     }
 
     impl WaitKind {
-        const ALL: [WaitKind; 9] = [
+        /// Whether somebody must give up what is waited for.
+        pub(crate) fn is_for_exclusion(self) -> bool {
+            matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
+        }
+
+        const ALL: [WaitKind; 24] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -82,6 +105,21 @@ mod slot {
             WaitKind::Batch,
             WaitKind::Yield,
             WaitKind::GaveWay,
+            WaitKind::Mutex,
+            WaitKind::Read,
+            WaitKind::Write,
+            WaitKind::Condvar,
+            WaitKind::Semaphore,
+            WaitKind::Barrier,
+            WaitKind::Event,
+            WaitKind::Once,
+            WaitKind::Future,
+            WaitKind::Sleep,
+            WaitKind::Blocking,
+            WaitKind::Send,
+            WaitKind::Receive,
+            WaitKind::Cancellation,
+            WaitKind::Latch,
         ];
     }
 
@@ -109,11 +147,19 @@ mod slot {
         /// The id of the counter or job that is waited for; 0 for anything else.
         wait_object: AtomicU32,
         wait_site: AtomicPtr<Location<'static>>,
-        /// Where the job that runs innermost was spawned, and its name.
+        /// Where the job that runs innermost was spawned, and its name; or its locals, which know that.
         site: AtomicPtr<()>,
         /// An address in the large stack that the fiber's innermost such job runs on; 0 if there is none. Written by the
         /// fiber, read by a fault on its thread.
         large_stack: AtomicUsize,
+    }
+
+    /// The job that a fiber runs again when an inner one has ended.
+    pub(crate) struct OuterJob {
+        word: *mut (),
+        /// What it has entered. An inlined job begins without.
+        #[cfg(feature = "tracing")]
+        spans: LeftSpans,
     }
 
     // SAFETY: `context` is used by the owner's thread only (the accessors say so); all else is atomic.
@@ -223,6 +269,14 @@ mod slot {
             unsafe { &*self.owner.load(Ordering::Relaxed) }
         }
 
+        /// Whether it belongs to this worker of this system; for people to read.
+        #[cfg(not(shuttle))]
+        pub(crate) fn owner_is(&self, system: u32, worker: usize) -> bool {
+            let owner = self.owner();
+            owner.system.load(Ordering::Relaxed) == system
+                && owner.index.load(Ordering::Relaxed) as usize == worker
+        }
+
         /// The worker has taken over the fiber.
         pub(crate) fn set_owner(&self, worker: &Worker) {
             self.owner.store(ptr::from_ref(worker.remote()).cast_mut(), Ordering::Relaxed);
@@ -267,21 +321,48 @@ mod slot {
 
         /// Notes which job runs innermost; gives the one before, for when it has ended.
         #[inline]
-        pub(crate) fn enter_job(&self, site: SiteRef) -> SiteRef {
-            let before = self.site();
-            self.site.store(site.into_raw(), Ordering::Relaxed);
-            before
+        pub(crate) fn enter_job(&self, site: SiteRef) -> OuterJob {
+            let before = self.job_word();
+            self.set_job_word(site.into_raw());
+            OuterJob {
+                word: before,
+                #[cfg(feature = "tracing")]
+                spans: LeftSpans::leave(),
+            }
         }
 
+        /// The job has ended; its locals are dropped.
         #[inline]
-        pub(crate) fn leave_job(&self, before: SiteRef) {
-            self.site.store(before.into_raw(), Ordering::Relaxed);
+        pub(crate) fn leave_job(&self, outer: OuterJob) {
+            if let Some(locals) = JobLocals::from_word(self.job_word()) {
+                locals.end(self);
+            }
+            self.set_job_word(outer.word);
+            #[cfg(feature = "tracing")]
+            {
+                // A job that has forgotten guards leaves nothing behind.
+                drop(LeftSpans::leave());
+                outer.spans.enter_again();
+            }
         }
 
+        /// The place of the job that runs innermost, or its locals; see `fiber_local.rs`.
         #[inline]
+        pub(crate) fn job_word(&self) -> *mut () {
+            self.site.load(Ordering::Relaxed)
+        }
+
+        /// Called by the fiber itself.
+        #[inline]
+        pub(crate) fn set_job_word(&self, word: *mut ()) {
+            self.site.store(word, Ordering::Relaxed);
+        }
+
         pub(crate) fn site(&self) -> SiteRef {
+            let word = self.job_word();
+            let word = JobLocals::from_word(word).map_or(word, JobLocals::site_word);
             // SAFETY: null at first, then what `enter_job` was given.
-            unsafe { SiteRef::from_raw(self.site.load(Ordering::Relaxed)) }
+            unsafe { SiteRef::from_raw(word) }
         }
 
         /// Notes an address in the large stack that the fiber is about to use, or 0; gives the one before.

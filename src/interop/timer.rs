@@ -7,23 +7,54 @@ mod deadlines;
 
 use crate::fiber::Fiber;
 use crate::fiber::claim::{Reason, Ticket};
+use crate::memory::node::Node;
 use crate::sched::wake;
 use deadlines::{Deadlines, Key};
+use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+/// How many fibers are woken at a time.
+const BATCH_MAX: usize = 256;
 
 struct Pending {
     fiber: &'static Fiber,
     ticket: Ticket,
 }
 
+type Call = Box<dyn FnOnce() + Send>;
+
+struct Timers {
+    deadlines: Deadlines<Pending>,
+    /// What the clock's thread was asked to do.
+    calls: Vec<Call>,
+}
+
+impl Timers {
+    /// Takes timers out whose time has come, up to [`BATCH_MAX`]; gives the chain of fibers that are to be woken, the last one first.
+    fn take_due(&mut self, now: Instant) -> *mut Node {
+        let mut chain: *mut Node = ptr::null_mut();
+        for _ in 0..BATCH_MAX {
+            let due = self.deadlines.first().filter(|(at, _)| *at <= now);
+            let Some(Pending { fiber, ticket }) = due.and_then(|(_, key)| self.deadlines.remove(key)) else {
+                break;
+            };
+            if fiber.claim.claim(ticket, Reason::TimedOut) {
+                fiber.node().set_link(chain);
+                chain = fiber.node_ptr();
+            }
+        }
+        chain
+    }
+}
+
 struct Clock {
-    timers: Mutex<Deadlines<Pending>>,
+    timers: Mutex<Timers>,
     changed: Condvar,
 }
 
 impl Clock {
-    fn lock(&self) -> MutexGuard<'_, Deadlines<Pending>> {
+    fn lock(&self) -> MutexGuard<'_, Timers> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -31,18 +62,17 @@ impl Clock {
     fn run(&self) -> ! {
         let mut timers = self.lock();
         loop {
+            let calls = std::mem::take(&mut timers.calls);
             let now = Instant::now();
-            let first = timers.first();
-            let due = first.filter(|(at, _)| *at <= now).and_then(|(_, key)| timers.remove(key));
-            if let Some(Pending { fiber, ticket }) = due {
+            let due = timers.take_due(now);
+            if !calls.is_empty() || !due.is_null() {
                 drop(timers);
-                if fiber.claim.claim(ticket, Reason::TimedOut) {
-                    wake::wake_one(fiber.node_ptr());
-                }
+                wake::wake_chain(due);
+                calls.into_iter().for_each(|call| call());
                 timers = self.lock();
                 continue;
             }
-            timers = match first {
+            timers = match timers.deadlines.first() {
                 None => self.changed.wait(timers).unwrap_or_else(PoisonError::into_inner),
                 Some((next, _)) => {
                     let left = next.saturating_duration_since(now);
@@ -53,7 +83,22 @@ impl Clock {
     }
 }
 
-static CLOCK: Clock = Clock { timers: Mutex::new(Deadlines::new()), changed: Condvar::new() };
+static CLOCK: Clock = Clock {
+    timers: Mutex::new(Timers { deadlines: Deadlines::new(), calls: Vec::new() }),
+    changed: Condvar::new(),
+};
+
+/// Has the clock's thread call something, which does not panic and does not take long.
+///
+/// # Panics
+///
+/// If the operating system gives no thread for the clock.
+#[cfg(all(feature = "blocking", not(shuttle)))]
+pub(crate) fn call_on_clock_thread(call: Call) {
+    ensure_started();
+    CLOCK.lock().calls.push(call);
+    CLOCK.changed.notify_one();
+}
 
 /// Starts the clock's thread if there is none yet.
 ///
@@ -92,8 +137,8 @@ pub(crate) struct Timer {
 /// thread runs.
 pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) -> Timer {
     let mut timers = CLOCK.lock();
-    let key = timers.insert(deadline, Pending { fiber, ticket });
-    if timers.first().is_some_and(|(_, first)| first == key) {
+    let key = timers.deadlines.insert(deadline, Pending { fiber, ticket });
+    if timers.deadlines.first().is_some_and(|(_, first)| first == key) {
         // Under the lock: others rely on the clock knowing of this one, and a Background worker may be stopped after it.
         CLOCK.changed.notify_one();
     }
@@ -104,11 +149,11 @@ pub(crate) fn start(deadline: Instant, fiber: &'static Fiber, ticket: Ticket) ->
 impl Timer {
     /// Takes the timer back, if it has not fired.
     pub(crate) fn cancel(self) {
-        CLOCK.lock().remove(self.key);
+        CLOCK.lock().deadlines.remove(self.key);
     }
 }
 
 /// How many timers have been started and have neither fired nor been taken back.
 pub(crate) fn pending_count() -> usize {
-    CLOCK.lock().len()
+    CLOCK.lock().deadlines.len()
 }

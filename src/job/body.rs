@@ -18,6 +18,7 @@ use crate::fiber::switch;
 use crate::memory::slots::Caches;
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
+use crate::sync::cancel::JobLink;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
 use std::alloc::Layout;
@@ -43,6 +44,8 @@ pub(crate) struct Extras {
     pub(crate) large_stack: bool,
     /// Keeps the system for the one who releases the job; taken by that one.
     pub(crate) core: Cell<Option<Arc<SystemCore>>>,
+    /// Its place among the jobs of its token, if it has one.
+    pub(crate) cancel: JobLink,
 }
 
 impl Extras {
@@ -54,6 +57,7 @@ impl Extras {
             pinned_to: Some(worker),
             large_stack: false,
             core: Cell::new(None),
+            cancel: JobLink::new(),
         }
     }
 }
@@ -171,12 +175,19 @@ where
         unsafe {
             if X != SPECIAL {
                 Self::run_here(job, worker);
+            } else if Self::leave_token(job) {
+                Self::discard(job, Outcome::Cancelled);
             } else if job.extras().is_some_and(|extras| extras.large_stack) {
                 Self::run_on_large_stack(job, worker);
             } else {
                 Self::run_apart(job, worker);
             }
         }
+    }
+
+    /// A claimed job leaves its token, if it has one; whether that is cancelled.
+    fn leave_token(job: JobPtr) -> bool {
+        X == SPECIAL && job.extras().is_some_and(|extras| extras.cancel.leave())
     }
 
     /// Runs a claimed job on whatever stack this is.
@@ -265,6 +276,7 @@ where
 
     unsafe fn discard(job: JobPtr, outcome: Outcome) {
         let (system, site) = (job.header().system(), job.header().site());
+        Self::leave_token(job);
         // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
         drop_guarded(closure, system, site);

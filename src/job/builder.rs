@@ -4,7 +4,7 @@
 
 use super::bare;
 use super::body::{self, Extras, NewJob};
-use super::handle::{JobHandle, RawHandle};
+use super::handle::{JobHandle, RawHandle, cancel_claimed};
 use super::header::{self, JobPtr, JobRef, job_tag};
 use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
@@ -14,6 +14,8 @@ use crate::memory::slots::Caches;
 use crate::sched::current;
 use crate::sched::priority::Priority;
 use crate::sched::worker::Worker;
+use crate::sync::CancelToken;
+use crate::sync::cancel::JobLink;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
 use std::cell::Cell;
@@ -111,6 +113,13 @@ impl<'system> JobBuilder<'system> {
         self
     }
 
+    /// Drops the job if the token is cancelled before it is started: then its handle says [`JobError::Cancelled`](crate::JobError::Cancelled), and its
+    /// counters are signalled. A job that runs has to look at the token by itself. If this is said twice, the last one counts.
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.spec.set_token(token);
+        self
+    }
+
     /// Spawns the job.
     pub fn spawn<F, T>(self, f: F) -> JobHandle<T>
     where
@@ -149,6 +158,7 @@ pub(crate) struct JobSpec<'system> {
     large_stack: bool,
     counters: CounterList,
     after: CounterList,
+    token: Option<CancelToken>,
 }
 
 impl<'system> JobSpec<'system> {
@@ -165,6 +175,7 @@ impl<'system> JobSpec<'system> {
             large_stack: false,
             counters: CounterList::default(),
             after: CounterList::default(),
+            token: None,
         }
     }
 
@@ -187,6 +198,10 @@ impl<'system> JobSpec<'system> {
 
     pub(crate) fn set_priority(&mut self, priority: Priority) {
         self.priority = Some(self.core.served(priority));
+    }
+
+    pub(crate) fn set_token(&mut self, token: &CancelToken) {
+        self.token = Some(token.clone());
     }
 
     pub(crate) fn set_large_stack(&mut self) {
@@ -236,6 +251,37 @@ impl<'system> JobSpec<'system> {
         unsafe { self.submit(Owner::Nobody, f) };
     }
 
+    /// As [`spawn`](Self::spawn), for a job that is known not to be plain.
+    ///
+    /// PERF: has no copy of what spawns a plain job, which then stays in the function that spawns those; bench `instructions`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`spawn_plain`].
+    pub(crate) unsafe fn spawn_special<F, T>(self, f: F) -> RawHandle<T>
+    where
+        F: FnOnce() -> T,
+    {
+        // SAFETY: as in `spawn`.
+        unsafe {
+            let owner = self.handle_owner;
+            RawHandle::new(self.submit_slow(owner, f))
+        }
+    }
+
+    /// As [`detach`](Self::detach), likewise.
+    ///
+    /// # Safety
+    ///
+    /// As for [`spawn_plain`].
+    pub(crate) unsafe fn detach_special<F>(self, f: F)
+    where
+        F: FnOnce(),
+    {
+        // SAFETY: promised by the caller.
+        unsafe { self.submit_slow(Owner::Nobody, f) };
+    }
+
     #[inline]
     unsafe fn submit<F, T>(mut self, owner: Owner, f: F) -> JobPtr
     where
@@ -244,10 +290,14 @@ impl<'system> JobSpec<'system> {
         if self.is_plain_but_for_counters() {
             let (core, location, group) = (self.core, self.location, self.group);
             if self.counters.is_empty() {
+                // PERF: nothing in here has to be dropped; bench `instructions`.
+                std::mem::forget(self);
                 // SAFETY: promised by the caller of `spawn` or `detach`.
                 return unsafe { submit_plain(core, location, group, owner, Uncounted, f) };
             }
             if let Some(counter) = self.counters.take_only() {
+                // PERF: as above, now.
+                std::mem::forget(self);
                 // Before anything else is counted, because this may panic.
                 if counter.cell().word().add(1).is_err() {
                     at_greatest_value();
@@ -318,6 +368,7 @@ impl<'system> JobSpec<'system> {
             && self.pinned_to.is_none()
             && !self.large_stack
             && self.after.is_empty()
+            && self.token.is_none()
     }
 
     /// A job with a name, a priority, a worker, counters, or counters to come after.
@@ -346,7 +397,11 @@ impl<'system> JobSpec<'system> {
                 refuse(job)
             }
         };
-        if self.counters.is_empty() && self.after.is_empty() && self.pinned_to.is_none() && !self.large_stack
+        if self.counters.is_empty()
+            && self.after.is_empty()
+            && self.pinned_to.is_none()
+            && !self.large_stack
+            && self.token.is_none()
         {
             // SAFETY: promised by the caller of `spawn` or `detach`.
             let job = unsafe { body::create::<F, T>(&new, f) };
@@ -360,9 +415,13 @@ impl<'system> JobSpec<'system> {
             pinned_to: self.pinned_to,
             large_stack: self.large_stack,
             core: Cell::new(if held { Some(core.shared()) } else { None }),
+            cancel: JobLink::new(),
         };
         // SAFETY: as above.
         let job = unsafe { body::create_with_extras::<F, T>(&new, extras, held, f) };
+        if let Some(token) = &self.token {
+            watch(job, token);
+        }
         if held {
             // SAFETY: just created, held.
             unsafe { hold(core, job, self.after.iter()) };
@@ -590,6 +649,18 @@ unsafe fn push_member(worker: &Worker, job: JobRef, group: *const Group) {
     match unsafe { group.as_ref() } {
         Some(group) if group.raises(worker.priority()) => worker.push_at(job, group.raised_to()),
         _ => worker.push(job),
+    }
+}
+
+/// Makes a job, which nobody else knows yet, known to its token, and drops it if that is cancelled. It is queued as others are: what takes it out finds that it was claimed.
+#[cold]
+fn watch(job: JobPtr, token: &CancelToken) {
+    let (state, extras) = (&job.header().state, job.extras().expect("jobs with a token have extras"));
+    state.watch();
+    if !token.register_job(job, &extras.cancel) {
+        let claimed = state.claim().expect("nobody else knows of it");
+        // SAFETY: claimed above.
+        unsafe { cancel_claimed(job, claimed.held) };
     }
 }
 

@@ -7,15 +7,20 @@ use super::state::{Look, Outcome};
 use super::{body, storage};
 use crate::error::{PanicKind, Payload, fiber_limit, message_of};
 use crate::fiber::WaitKind;
+use crate::interop::poll_waiter::PollWaiter;
+use crate::memory::slots;
 use crate::sched::current;
 use crate::sched::priority::Priority;
 use crate::sched::raise;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{Location, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// Why a job gave no result.
 #[non_exhaustive]
@@ -71,13 +76,20 @@ impl std::error::Error for JobError {}
 /// The way to the result of a job. Dropping it detaches the job, which runs on.
 ///
 /// A handle may outlive its system.
+///
+/// It is a future as well, so that async code can wait for jobs: `handle.await` gives what [`join`](Self::join) does. When its job has ended, the waker is
+/// called on the thread that has run it.
 pub struct JobHandle<T> {
-    raw: RawHandle<T>,
+    /// `None` once the result was polled out.
+    raw: Option<RawHandle<T>>,
 }
 
+const POLLED_OUT: &str = "JobHandle: its result was taken by a poll before";
+
 impl<T> JobHandle<T> {
+    #[inline]
     pub(crate) fn new(raw: RawHandle<T>) -> Self {
-        Self { raw }
+        Self { raw: Some(raw) }
     }
 
     /// Waits for the job and gives its result.
@@ -93,23 +105,41 @@ impl<T> JobHandle<T> {
     ///
     /// # Panics
     ///
-    /// With `FiberLimit` if it had to suspend the last fiber of this worker and no other can be made.
+    /// With `FiberLimit` if it had to suspend the last fiber of this worker and no other can be made. Also if the result was taken by a poll.
     #[track_caller]
     pub fn join(self) -> Result<T, JobError> {
-        self.raw.join(Location::caller())
+        self.raw.expect(POLLED_OUT).join(Location::caller())
     }
 
     /// Whether [`join`](Self::join) would return at once.
     pub fn is_finished(&self) -> bool {
-        self.raw.is_finished()
+        self.raw.as_ref().is_none_or(RawHandle::is_finished)
     }
 
     /// Drops the job if it has not been started; whether that was so. Then [`join`](Self::join) says
     /// [`JobError::Cancelled`]; otherwise nothing changes.
     pub fn cancel(&self) -> bool {
-        self.raw.cancel()
+        self.raw.as_ref().is_some_and(RawHandle::cancel)
     }
 }
+
+impl<T> Future for JobHandle<T> {
+    type Output = Result<T, JobError>;
+
+    /// # Panics
+    ///
+    /// If it is polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, JobError>> {
+        if self.raw.as_ref().expect(POLLED_OUT).poll_end(context.waker()) {
+            Poll::Ready(self.raw.take().expect("there, just now").into_result())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+// Nothing of a handle is where it is for good.
+impl<T> Unpin for JobHandle<T> {}
 
 impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +149,21 @@ impl<T> fmt::Debug for JobHandle<T> {
 
 impl<T> std::panic::UnwindSafe for JobHandle<T> {}
 impl<T> std::panic::RefUnwindSafe for JobHandle<T> {}
+
+/// Drops a job as cancelled, which was held back by counters or was not.
+///
+/// # Safety
+///
+/// The caller has claimed the job.
+pub(crate) unsafe fn cancel_claimed(job: JobPtr, was_held: bool) {
+    if was_held {
+        // No queue has an entry of it that would be counted. Before the captures are dropped: the last
+        // handle of the system may be among them, and waits for all jobs.
+        crate::system::count_finished_elsewhere(job.header().system());
+    }
+    // SAFETY: promised by the caller.
+    unsafe { super::header::discard(job, Outcome::Cancelled) };
+}
 
 /// A handle without a lifetime. Owns the handle's share of the job's block.
 pub(crate) struct RawHandle<T> {
@@ -139,16 +184,9 @@ impl<T> RawHandle<T> {
     }
 
     pub(crate) fn cancel(&self) -> bool {
-        let header = self.job.header();
-        let Some(claimed) = header.state.claim() else { return false };
-        let system = header.system();
-        if claimed.held {
-            // No queue has an entry of it that would be counted. Before the captures are dropped: the last
-            // handle of the system may be among them, and waits for all jobs.
-            crate::system::count_finished_elsewhere(system);
-        }
+        let Some(claimed) = self.job.header().state.claim() else { return false };
         // SAFETY: claimed above.
-        unsafe { super::header::discard(self.job, Outcome::Cancelled) };
+        unsafe { cancel_claimed(self.job, claimed.held) };
         true
     }
 
@@ -173,6 +211,33 @@ impl<T> RawHandle<T> {
         WaitFor { kind: WaitKind::Handle, object: self.job.header().node.id(), site }
     }
 
+    /// Whether the job has ended. If not, `waker` is called when it has.
+    ///
+    /// Whoever takes the waiter out of the job's state owns it: the one who ends the job, or the handle, which puts another one in its place.
+    fn poll_end(&self, waker: &Waker) -> bool {
+        let state = &self.job.header().state;
+        self.forget_poll();
+        if self.is_finished() {
+            return true;
+        }
+        let waiter = PollWaiter::owned(waker);
+        if state.set_waiter(waiter) {
+            return false;
+        }
+        // SAFETY: made above, and known to nobody.
+        unsafe { PollWaiter::discard(slots::node(waiter)) };
+        true
+    }
+
+    /// Nobody is to be woken any more because this handle was polled.
+    fn forget_poll(&self) {
+        let waiter = self.job.header().state.take_waiter();
+        if waiter != 0 {
+            // SAFETY: only polls leave a waiter there, and taking it has made it ours.
+            unsafe { PollWaiter::discard(slots::node(waiter)) };
+        }
+    }
+
     #[inline]
     fn wait_for_end(&self, site: &'static Location<'static>) -> Result<(), FiberLimit> {
         let state = &self.job.header().state;
@@ -184,6 +249,7 @@ impl<T> RawHandle<T> {
                     if look == Look::Pending {
                         raise::raise_to_mine(self.job);
                     }
+                    self.forget_poll();
                     wait::wait(self.what(site), |node| state.set_waiter(node.id()))?;
                 }
             }
@@ -288,11 +354,15 @@ impl<T> Drop for RawHandle<T> {
 }
 
 impl<T> RawHandle<T> {
-    /// The handle is dropped after its job has ended.
+    /// The handle is dropped after its job has ended, or after it was polled.
     #[cold]
     #[inline(never)]
     fn drop_finished(&mut self) {
         let header = self.job.header();
+        self.forget_poll();
+        if header.state.detach_unfinished() {
+            return;
+        }
         let (system, site, group) = (header.system(), header.site(), header.group());
         let Look::Done(outcome) = header.state.look() else { unreachable!("it was done") };
         if matches!(outcome, Outcome::Cancelled | Outcome::Abandoned) {

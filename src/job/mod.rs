@@ -27,7 +27,7 @@ pub(crate) use body::{Extras, NewJob, create_with_extras, drop_guarded};
 #[cfg(not(loom))]
 pub(crate) use builder::{JobSpec, detach_plain, spawn_plain};
 #[cfg(not(loom))]
-pub(crate) use handle::RawHandle;
+pub(crate) use handle::{RawHandle, cancel_claimed};
 #[cfg(not(loom))]
 pub(crate) use header::{JobPtr, JobRef};
 #[cfg(not(loom))]

@@ -1,7 +1,7 @@
 //! The state word of a job: who may run it, who waits for it, and who frees its block.
 //!
 //! ```text
-//!   63           32 31        10 9        0
+//!   63           32 31        11 10       0
 //!   +--------------+------------+---------+
 //!   |  waiter's id | generation |  flags  |
 //!   +--------------+------------+---------+
@@ -14,7 +14,7 @@
 //!
 //! - **Claim.** A pending job is run, cancelled or abandoned by exactly one: the one whose
 //!   compare-exchange takes PENDING away. A job without a handle (DETACHED) that is popped from a
-//!   queue needs none, since nobody else knows of it.
+//!   queue needs none, since nobody else knows of it, unless a token does (WATCHED).
 //! - **QUEUED** says that a queue (or the links of a continuation) still refers to the block. Whoever pops
 //!   an entry of a job that was claimed elsewhere only lets go of it.
 //! - **Block.** It is free when it is Done, DETACHED, and not QUEUED. The step that makes the last
@@ -43,8 +43,10 @@ const HELD: u64 = 1 << 7;
 const LIVE: u64 = 1 << 8;
 /// The handle's owner waits for the job's real end, because the job borrows: it is never told early.
 const BORROWS: u64 = 1 << 9;
-const GENERATION_ONE: u64 = 1 << 10;
-const GENERATION_MASK: u64 = 0x3f_ffff << 10;
+/// A [`CancelToken`](crate::sync::CancelToken) knows of the job, too: it is claimed by a read-modify-write, whoever does it.
+const WATCHED: u64 = 1 << 10;
+const GENERATION_ONE: u64 = 1 << 11;
+const GENERATION_MASK: u64 = 0x1f_ffff << 11;
 const WAITER_SHIFT: u32 = 32;
 const WAITER_MASK: u64 = !0 << WAITER_SHIFT;
 
@@ -128,6 +130,11 @@ impl JobState {
         self.0.store(word | LIVE | PENDING | place | kind, Ordering::Release);
     }
 
+    /// A token is about to know of the job. Only the block's owner calls this, before anybody else knows of it.
+    pub(crate) fn watch(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) | WATCHED, Ordering::Release);
+    }
+
     /// Held -> queued: all counters have reached zero. False if the job was claimed meanwhile (by cancel
     /// or abandon); [`drop_held`](Self::drop_held) comes next then.
     #[must_use]
@@ -151,8 +158,8 @@ impl JobState {
         // ORDERING: Acquire for the detached case, which has no read-modify-write: it sees all that the
         // handle's owner did before it let go.
         let word = self.0.load(Ordering::Acquire);
-        if word & (PENDING | DETACHED) == PENDING | DETACHED {
-            // INVARIANT: nobody but the entry's owner knows of a detached, queued job.
+        if word & (PENDING | DETACHED | WATCHED) == PENDING | DETACHED {
+            // INVARIANT: nobody but the entry's owner knows of a detached, queued job that no token watches.
             self.0.store(word & !(PENDING | QUEUED), Ordering::Relaxed);
             return Popped::Yours;
         }
@@ -288,14 +295,32 @@ impl JobState {
         }
     }
 
+    /// Takes back what [`set_waiter`](Self::set_waiter) has said; gives the waiter if nobody has taken it to wake it, and 0 otherwise.
+    #[must_use = "the waiter is the caller's"]
+    pub(crate) fn take_waiter(&self) -> u32 {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & WAITER_MASK == 0 {
+                return 0;
+            }
+            let next = word & !WAITER_MASK;
+            // ORDERING: Relaxed: the waiter is what this thread, or the one that has handed it the handle, has put there.
+            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return (word >> WAITER_SHIFT) as u32,
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// The handle is dropped before the job ended; true if that is so. If it has ended, the caller drops the
-    /// result first and then calls [`let_go`](Self::let_go).
+    /// result first and then calls [`let_go`](Self::let_go). If somebody is still registered as waiting, which can only be a future, nothing
+    /// is changed and the answer is false as well.
     #[inline]
     #[must_use]
     pub(crate) fn detach_unfinished(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            if word & DONE != 0 {
+            if word & (DONE | WAITER_MASK) != 0 {
                 return false;
             }
             // ORDERING: Release: the handle's owner is done with the block.

@@ -4,6 +4,9 @@ use super::slots::{self, Cache};
 use crate::batch::BatchCell;
 use crate::counter::{CounterCell, Link};
 use crate::fiber::Fiber;
+use crate::fiber_local::JobLocals;
+use crate::interop::poll_waiter::PollWaiter;
+use crate::interop::wake_cell::WakeCell;
 use crate::job::{bare, storage};
 use crate::memory::slots::Slot;
 use crate::sched::wait::ThreadWaiter;
@@ -17,6 +20,9 @@ pub(crate) struct Caches {
     pub(crate) counters: Cache,
     pub(crate) links: Cache,
     pub(crate) batches: Cache,
+    pub(crate) polls: Cache,
+    pub(crate) wakers: Cache,
+    pub(crate) locals: Cache,
     pub(crate) jobs: [Cache; storage::CLASS_COUNT],
     pub(crate) bare: [Cache; 2],
     /// The NUMA node that the thread is on, as depots number them.
@@ -31,7 +37,16 @@ impl Caches {
             return;
         }
         self.give_all_back();
-        let single = [&self.fibers, &self.threads, &self.counters, &self.links, &self.batches];
+        let single = [
+            &self.fibers,
+            &self.threads,
+            &self.counters,
+            &self.links,
+            &self.batches,
+            &self.polls,
+            &self.wakers,
+            &self.locals,
+        ];
         let caches = single.into_iter().chain(&self.bare).chain(&self.jobs);
         caches.for_each(|cache| cache.set_node(index));
     }
@@ -42,6 +57,9 @@ impl Caches {
         self.counters.give_all_back(CounterCell::depot());
         self.links.give_all_back(Link::depot());
         self.batches.give_all_back(BatchCell::depot());
+        self.polls.give_all_back(PollWaiter::depot());
+        self.wakers.give_all_back(WakeCell::depot());
+        self.locals.give_all_back(JobLocals::depot());
         for (index, cache) in self.bare.iter().enumerate() {
             cache.give_all_back(bare::depot(index));
         }

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Link = 3,
     Counter = 4,
     Batch = 5,
+    /// A future that is to be polled again.
+    Poll = 6,
 }
 
 /// See the [module](self).
@@ -68,7 +70,8 @@ impl Node {
             2 => Kind::Job,
             3 => Kind::Link,
             4 => Kind::Counter,
-            _ => Kind::Batch,
+            5 => Kind::Batch,
+            _ => Kind::Poll,
         }
     }
 

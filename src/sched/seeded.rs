@@ -63,6 +63,11 @@ impl Worker {
         self.seeded.enabled.get()
     }
 
+    /// What the mode's own clock says, in nanoseconds.
+    pub(crate) fn seeded_now_ns(&self) -> u64 {
+        self.seeded.now_ns.get()
+    }
+
     /// A number below `n`, drawn from the seed.
     pub(crate) fn draw(&self, n: u64) -> u64 {
         // The high bits of xorshift are the better ones.

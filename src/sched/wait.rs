@@ -7,10 +7,14 @@ use super::visit::Limit;
 use super::worker::{Remote, Worker};
 use crate::fiber::claim::{Claim, Reason, Ticket};
 use crate::fiber::{Fiber, FiberState, WaitKind};
+use crate::interop::poll_waiter::PollWaiter;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
+use crate::sync::cancel::CancelToken;
+use crate::sync::queue::{Contest, Entry};
 use crate::sys::Parker;
 use crate::system::main_thread::{self, Visit};
+use std::cell::OnceCell;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -133,7 +137,7 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             let fiber = worker.current_fiber();
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             if register(fiber.node()) {
-                worker.suspend_waiting();
+                suspend(worker, what.kind);
             }
             fiber.set_state(FiberState::Running);
             Ok(())
@@ -142,6 +146,16 @@ pub(crate) fn wait(what: WaitFor, register: impl FnOnce(&'static Node) -> bool) 
             block(worker, register);
             Ok(())
         }
+    }
+}
+
+#[inline(always)]
+fn suspend(worker: &Worker, kind: WaitKind) {
+    if kind.is_for_exclusion() {
+        // Low work is not held back meanwhile: who has the lock may be among it.
+        worker.suspend();
+    } else {
+        worker.suspend_waiting();
     }
 }
 
@@ -217,21 +231,58 @@ pub(crate) fn block_watchfully(
     });
 }
 
-/// As [`wait`], with a time limit. `register` gets the ticket by which a signaller claims the wake; after
+/// What ends a wait besides what it is for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) limit: Option<Duration>,
+    pub(crate) token: Option<&'a CancelToken>,
+}
+
+impl Bounds<'_> {
+    /// A wait of this long at the most.
+    pub(crate) fn time(limit: Option<Duration>) -> Self {
+        Self { limit, token: None }
+    }
+
+    /// Registers the waiter with the token, if there is one; false if that is cancelled and the caller is to wake itself.
+    ///
+    /// # Safety
+    ///
+    /// The entry in `place` stays there until `unwatch` was called.
+    unsafe fn watch(&self, place: &OnceCell<Entry>, node: &Node, claim: &Claim, ticket: Ticket) -> bool {
+        let Some(token) = self.token else { return true };
+        let entry = place.get_or_init(|| Entry::new(0));
+        // SAFETY: both live in slots; everybody else has the ticket, too; and as promised by the caller.
+        unsafe {
+            entry.enrol(node, Some(Contest { claim, ticket }));
+            token.watch(entry) || !claim.claim(ticket, Reason::Cancelled)
+        }
+    }
+
+    fn unwatch(&self, place: &OnceCell<Entry>) {
+        if let (Some(token), Some(entry)) = (self.token, place.get()) {
+            token.unwatch(entry);
+        }
+    }
+}
+
+/// As [`wait`], with bounds. `register` gets the ticket by which a signaller claims the wake; after
 /// the wait `settle` is called with the reason and takes the registration back.
-pub(crate) fn wait_until(
+pub(crate) fn wait_bounded(
     what: WaitFor,
-    limit: Option<Duration>,
+    bounds: Bounds<'_>,
     register: impl FnOnce(&'static Node, Ticket) -> bool,
     settle: impl FnOnce(Reason),
 ) -> Result<(), FiberLimit> {
+    let limit = bounds.limit;
     // A time that the clock cannot express is never reached.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let watch = OnceCell::new();
     match current::worker() {
         Some(worker) if worker.in_fiber() && !std::thread::panicking() => {
             worker.reserve_spare()?;
             worker.flush_credit();
-            let seeded_limit = limit.filter(|_| worker.is_seeded());
+            let seeded_limit = limit.filter(|_| deadline.is_some() && worker.is_seeded());
             let deadline = deadline.filter(|_| seeded_limit.is_none());
             if deadline.is_some() {
                 // Nothing may fail between registering and suspending.
@@ -241,17 +292,12 @@ pub(crate) fn wait_until(
             fiber.set_wait(what.kind, what.object, what.site, worker.coarse_now_ns());
             let ticket = fiber.claim.arm();
             if register(fiber.node(), ticket) {
-                let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
-                let seeded = seeded_limit.map(|limit| worker.start_seeded_timer(limit, fiber, ticket));
-                worker.suspend_waiting();
+                // SAFETY: `unwatch` is called below.
+                if unsafe { bounds.watch(&watch, fiber.node(), &fiber.claim, ticket) } {
+                    suspend_timed(worker, what, deadline, seeded_limit, ticket);
+                }
                 let reason = fiber.claim.finish();
-                if let Some(timer) = timer {
-                    timer.cancel();
-                }
-                if let Some(timer) = seeded {
-                    // A seeded system has one worker.
-                    worker.cancel_seeded_timer(timer);
-                }
+                bounds.unwatch(&watch);
                 fiber.set_state(FiberState::Running);
                 settle(reason);
             } else {
@@ -268,15 +314,41 @@ pub(crate) fn wait_until(
                     withdraw(&waiter.claim, ticket);
                     return;
                 }
-                let woken = blocker.block(Limit { at: deadline, ..Limit::default() });
-                if !woken && !waiter.claim.claim(ticket, Reason::TimedOut) {
-                    // A signaller was faster than the clock: its unpark is on the way.
-                    while !blocker.block(Limit::default()) {}
+                // SAFETY: `unwatch` is called below.
+                if unsafe { bounds.watch(&watch, &waiter.node, &waiter.claim, ticket) } {
+                    let woken = blocker.block(Limit { at: deadline, ..Limit::default() });
+                    if !woken && !waiter.claim.claim(ticket, Reason::TimedOut) {
+                        // A signaller was faster than the clock: its unpark is on the way.
+                        while !blocker.block(Limit::default()) {}
+                    }
                 }
-                settle(waiter.claim.finish());
+                let reason = waiter.claim.finish();
+                bounds.unwatch(&watch);
+                settle(reason);
             });
             Ok(())
         }
+    }
+}
+
+/// Suspends the current fiber, which is registered, until it is woken or the time is over.
+fn suspend_timed(
+    worker: &'static Worker,
+    what: WaitFor,
+    deadline: Option<Instant>,
+    seeded_limit: Option<Duration>,
+    ticket: Ticket,
+) {
+    let fiber = worker.current_fiber();
+    let timer = deadline.map(|at| crate::interop::timer::start(at, fiber, ticket));
+    let seeded = seeded_limit.map(|limit| worker.start_seeded_timer(limit, fiber, ticket));
+    suspend(worker, what.kind);
+    if let Some(timer) = timer {
+        timer.cancel();
+    }
+    if let Some(timer) = seeded {
+        // A seeded system has one worker.
+        worker.cancel_seeded_timer(timer);
     }
 }
 
@@ -298,12 +370,13 @@ fn withdraw(claim: &Claim, ticket: Ticket) {
 ///
 /// # Safety
 ///
-/// `node` is the first field of a fiber or a thread waiter in its slot.
+/// `node` is the first field of a fiber, a thread waiter or a poll waiter in its slot.
 pub(crate) unsafe fn claim_of(node: *mut Node) -> &'static Claim {
     // SAFETY: promised by the caller; slots live for ever.
     unsafe {
         match (*node).kind() {
             Kind::Fiber => &Fiber::from_node(node).claim,
+            Kind::Poll => &(*node.cast::<PollWaiter>()).claim,
             _ => &(*node.cast::<ThreadWaiter>()).claim,
         }
     }

@@ -1,8 +1,9 @@
 //! Waking: everything that a signal set free, in one go.
 //!
-//! A detached list holds its newest waiter first. Fibers are collected into one chain per owner, so that each
-//! owner gets one splice and at most one unpark; the chains keep the list's order for inboxes (which are
-//! read backwards) and reverse it for the waker's own ready queue. Waiters run in the order in which they came.
+//! The detached list of a counter holds its newest waiter first, what a primitive of `sync` has claimed its oldest. Fibers are
+//! collected into one chain per owner, so that each owner gets one splice and at most one unpark; the chains are newest
+//! first for inboxes (which are read backwards) and oldest first for the waker's own ready queue. Waiters run in the order in
+//! which they came.
 
 #![expect(unsafe_code, reason = "follows links between slots")]
 
@@ -12,6 +13,7 @@ use super::wait::ThreadWaiter;
 use super::worker::{Remote, Worker};
 use crate::counter::Link;
 use crate::fiber::{Fiber, FiberState};
+use crate::interop::poll_waiter::PollWaiter;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots;
 use std::ptr;
@@ -28,13 +30,48 @@ struct Chain {
     high_count: u64,
 }
 
+/// Which end of a list of waiters comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
 impl Chain {
     const EMPTY: Chain = Chain { owner: None, first: ptr::null_mut(), last: ptr::null_mut(), high_count: 0 };
+
+    /// Adds a node, which the caller owns, before all others or behind them.
+    fn add(&mut self, node: &Node, in_front: bool) {
+        // SAFETY: the chain's nodes live in slots and are owned by this thread.
+        match unsafe { self.last.as_ref() } {
+            None => (self.first, self.last) = (node.as_ptr(), node.as_ptr()),
+            Some(_) if in_front => {
+                node.set_link(self.first);
+                self.first = node.as_ptr();
+            }
+            Some(last) => {
+                last.set_link(node.as_ptr());
+                self.last = node.as_ptr();
+            }
+        }
+    }
 
     fn send(&mut self) {
         if let Some(owner) = self.owner.take() {
             // SAFETY: the chain's nodes live in slots and are owned by this thread.
             unsafe { owner.deliver(&*self.first, &*self.last, self.high_count) };
+        }
+    }
+
+    /// Wakes its fibers, which migrate, one by one.
+    fn wake_each(&self, worker: Option<&Worker>) {
+        let mut node = self.first;
+        while !node.is_null() {
+            let is_last = node == self.last;
+            // SAFETY: as in `add`; once it is woken, the node may be in another list at once.
+            let (fiber, next) = unsafe { (Fiber::from_node(node), (*node).link()) };
+            wake_migrating(worker, fiber);
+            node = if is_last { ptr::null_mut() } else { next };
         }
     }
 }
@@ -99,6 +136,7 @@ fn wake_other(node: *mut Node) {
         match (*node).kind() {
             Kind::Thread => ThreadWaiter::wake(node),
             Kind::Link => Link::fire(node),
+            Kind::Poll => PollWaiter::fire(node),
             kind => unreachable!("a {kind:?} waited"),
         }
     }
@@ -114,41 +152,69 @@ pub(crate) fn wake_list(head: u32) {
     if unsafe { &*head }.link().is_null() {
         return wake_one(head);
     }
-    wake_many(head);
+    wake_many(head, Order::NewestFirst);
 }
 
-fn wake_many(head: *mut Node) {
+/// Wakes all of a chain, which the caller owns and of which the newest comes first.
+pub(crate) fn wake_chain(head: *mut Node) {
+    if !head.is_null() {
+        wake_many(head, Order::NewestFirst);
+    }
+}
+
+/// Wakes all of a list that the caller owns and that begins with its oldest waiter, which has others behind it.
+pub(crate) fn wake_oldest_first(head: *mut Node) {
+    wake_many(head, Order::OldestFirst);
+}
+
+fn wake_many(head: *mut Node, order: Order) {
+    let newest_first = order == Order::NewestFirst;
     let worker = current::worker();
     let mut own = [Chain::EMPTY; priority::COUNT];
     let mut chains = [Chain::EMPTY; CHAINS_MAX];
     let mut evicted = 0;
+    let mut polls: *mut Node = ptr::null_mut();
+    // Fibers for the top of the waker's deque, which is taken from first: the oldest must come last.
+    let mut stacked = Chain::EMPTY;
     let mut node = head;
     while !node.is_null() {
         // SAFETY: as in `wake_list`.
         let current = unsafe { &*node };
         // Once it is woken, the node may be in another list at once.
         let next = current.link();
-        if current.kind() != Kind::Fiber {
-            wake_other(node);
-            node = next;
-            continue;
+        match current.kind() {
+            Kind::Fiber => {}
+            Kind::Poll => {
+                // It calls code of users, which must not hold up the others.
+                current.set_link(polls);
+                polls = node;
+                node = next;
+                continue;
+            }
+            _ => {
+                wake_other(node);
+                node = next;
+                continue;
+            }
         }
         // SAFETY: the kind was just looked at.
         let fiber = unsafe { Fiber::from_node(node) };
+        let owner = fiber.owner();
         if !fiber.is_sticky() {
-            wake_migrating(worker, fiber);
+            // SAFETY: as in `wake_migrating`.
+            let is_stacked =
+                !newest_first && worker.is_some_and(|worker| worker.belongs_to(unsafe { owner.core() }));
+            if is_stacked {
+                stacked.add(current, true);
+            } else {
+                wake_migrating(worker, fiber);
+            }
             node = next;
             continue;
         }
-        let owner = fiber.owner();
         fiber.set_state(FiberState::Ready);
         if worker.is_some_and(|worker| ptr::eq(worker.remote(), owner)) {
-            let own = &mut own[fiber.priority() as usize];
-            current.set_link(own.first);
-            own.first = node;
-            if own.last.is_null() {
-                own.last = node;
-            }
+            own[fiber.priority() as usize].add(current, newest_first);
         } else {
             let known = chains.iter().position(|chain| chain.owner.is_none_or(|known| ptr::eq(known, owner)));
             let chain = &mut chains[known.unwrap_or(evicted)];
@@ -157,12 +223,9 @@ fn wake_many(head: *mut Node) {
                 evicted = (evicted + 1) % CHAINS_MAX;
             }
             if chain.owner.is_none() {
-                *chain = Chain { owner: Some(owner), first: node, last: node, high_count: 0 };
-            } else {
-                // SAFETY: `last` is a node of the chain, which this thread owns.
-                unsafe { &*chain.last }.set_link(node);
-                chain.last = node;
+                *chain = Chain { owner: Some(owner), ..Chain::EMPTY };
             }
+            chain.add(current, !newest_first);
             chain.high_count += u64::from(fiber.priority() == Priority::High);
         }
         node = next;
@@ -170,9 +233,16 @@ fn wake_many(head: *mut Node) {
     for chain in &mut chains {
         chain.send();
     }
+    stacked.wake_each(worker);
     for (bits, own) in own.iter().enumerate() {
         if let (Some(worker), false) = (worker, own.first.is_null()) {
             worker.make_ready(Priority::from_bits(bits as u32), own.first, own.last);
         }
+    }
+    while !polls.is_null() {
+        let node = polls;
+        // SAFETY: as above.
+        polls = unsafe { &*node }.link();
+        wake_other(node);
     }
 }

@@ -37,6 +37,7 @@ use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{self, Caches};
 use crate::primitives::{light_fence, spin_loop};
+use crate::sync::held::{self, Held};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
 use crate::topology::STEAL_KINDS;
@@ -45,7 +46,7 @@ use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -167,6 +168,16 @@ pub(crate) fn tally(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
+#[cfg(not(shuttle))]
+impl Tally {
+    /// A number that changes when the worker starts, ends, suspends or resumes something.
+    pub(crate) fn progress(&self) -> u64 {
+        [&self.started, &self.finished, &self.suspensions, &self.resumes]
+            .into_iter()
+            .fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+    }
+}
+
 /// See `Worker::start_stopwatch`.
 pub(super) struct Stopwatch {
     pub(super) since_ns: u64,
@@ -192,6 +203,8 @@ pub(crate) struct Remote {
     pub(crate) index: AtomicU32,
     /// Whether it is one of Background jobs.
     is_background: AtomicBool,
+    /// Names the clock of the worker's thread. Written by that, read by the one that looks for workers that are stuck.
+    thread_clock: AtomicI32,
 }
 
 impl Remote {
@@ -228,6 +241,12 @@ impl Remote {
     /// Whether it has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.tally.idle_since_ns.load(Ordering::Relaxed) != 0
+    }
+
+    /// How much time of processors its thread has used, if the operating system tells.
+    #[cfg(not(shuttle))]
+    pub(crate) fn thread_time(&self) -> Option<Duration> {
+        crate::sys::read_thread_clock(self.thread_clock.load(Ordering::Relaxed))
     }
 
     /// The worker's system.
@@ -323,6 +342,8 @@ pub(crate) struct Worker {
     epoch: OnceCell<Epoch>,
     coarse_now_ns: Cell<u64>,
     clock_age: Cell<u32>,
+    /// The locks that the fiber holds that runs, if they are counted.
+    held_locks: Cell<Held>,
     /// What fibers begin with: the thread's own, as it was before the worker's first job, or at the begin of the main thread's visit.
     float_control: Cell<FloatControl>,
     /// Whether that state belongs to the fiber; see `fiber/float.rs`.
@@ -355,6 +376,7 @@ impl Worker {
                 system: AtomicU32::new(0),
                 index: AtomicU32::new(0),
                 is_background: AtomicBool::new(false),
+                thread_clock: AtomicI32::new(0),
             },
             caches: Caches::default(),
             system: Cell::new(ptr::null()),
@@ -391,6 +413,7 @@ impl Worker {
             epoch: OnceCell::new(),
             coarse_now_ns: Cell::new(0),
             clock_age: Cell::new(0),
+            held_locks: Cell::new(Held::default()),
             isolates_float: Cell::new(false),
             float_control: Cell::new(FloatControl::read()),
             float_now: Cell::new(FloatControl::read()),
@@ -518,6 +541,11 @@ impl Worker {
     #[inline]
     pub(crate) fn migrates(&self) -> bool {
         self.migrates.get()
+    }
+
+    #[inline]
+    pub(crate) fn held_locks(&self) -> &Cell<Held> {
+        &self.held_locks
     }
 
     /// Whether this is a [Background](super::background) worker.
@@ -980,10 +1008,15 @@ impl Worker {
     pub(crate) fn suspend(&self) {
         debug_assert_eq!(self.credit.get(), 0);
         tally(&self.remote.tally.suspensions, 1);
-        if self.isolates_float.get() {
-            return self.suspend_with_float_control();
+        #[cfg(feature = "tracing")]
+        let spans = crate::interop::spans::LeftSpans::leave();
+        if self.isolates_float.get() || held::are_counted() {
+            self.suspend_with_more();
+        } else {
+            self.switch_to_root();
         }
-        self.switch_to_root();
+        #[cfg(feature = "tracing")]
+        spans.enter_again();
     }
 
     /// As [`suspend`](Self::suspend), for something that others bring about: a High fiber that waits holds Low
@@ -1044,6 +1077,18 @@ impl Worker {
         unsafe { fiber.context().suspend() };
     }
 
+    /// Suspends a fiber that takes more with it than its registers.
+    #[inline(never)]
+    fn suspend_with_more(&self) {
+        let kept = held::keep(self);
+        if self.isolates_float.get() {
+            self.suspend_with_float_control();
+        } else {
+            self.switch_to_root();
+        }
+        kept.restore();
+    }
+
     /// Suspends the current fiber, and sees to it that it goes on with the floating-point control state that it has now.
     #[inline(never)]
     fn suspend_with_float_control(&self) {
@@ -1077,6 +1122,7 @@ impl Worker {
     pub(super) fn drive(&'static self) {
         // INVARIANT: no code of users runs on the root in here: whoever finds the sticky worker takes it that a fiber runs.
         let _runs_fibers = super::current::run_fibers(self);
+        self.remote.thread_clock.store(crate::sys::clock_of_this_thread(), Ordering::Relaxed);
         let control = FloatControl::read();
         self.float_control.set(control);
         self.float_now.set(control);

@@ -10,6 +10,8 @@ pub(crate) mod affinity;
 pub(crate) mod guards;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) mod idle;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod thread_clock;
 
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`: a full barrier on every running thread of this process.
 const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;

@@ -16,6 +16,19 @@ pub(crate) use linux::{process_wide_barrier, register_process_wide_barrier};
 pub(crate) use linux::affinity::{pin_this_thread, usable_cpus};
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 pub(crate) use linux::idle::become_idle_thread;
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+pub(crate) use linux::thread_clock::{clock_of_this_thread, read_thread_clock};
+
+/// Elsewhere threads' clocks are not known.
+#[cfg(all(not(loom), any(not(target_os = "linux"), shuttle)))]
+pub(crate) fn clock_of_this_thread() -> i32 {
+    0
+}
+
+#[cfg(not(any(loom, shuttle, target_os = "linux")))]
+pub(crate) fn read_thread_clock(_clock: i32) -> Option<std::time::Duration> {
+    None
+}
 
 /// Without `membarrier(2)` both sides of the asymmetric fence are full fences.
 #[cfg(not(target_os = "linux"))]

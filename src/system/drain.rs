@@ -3,8 +3,9 @@
 use super::core::{Phase, SystemCore};
 use super::main_thread;
 use crate::error::ShutdownError;
+use crate::fiber::claim::Reason;
 use crate::sched::current;
-use crate::sched::wait::FiberLimit;
+use crate::sched::wait::{Bounds, FiberLimit};
 use crate::trace::dump::FiberDump;
 use crate::trace::stall::{self, StallKind};
 use std::panic::Location;
@@ -98,8 +99,8 @@ fn poll_of(core: &SystemCore) -> Option<Duration> {
 
 /// Waits until all workers have left, for at most `limit`. Never panics: this runs in destructors.
 fn wait_present(core: &SystemCore, limit: Duration) -> bool {
-    match core.present.cell().wait_target(0, Some(limit), Location::caller()) {
-        Ok(waited) => waited.is_ok(),
+    match core.present.cell().wait_target(0, Bounds::time(Some(limit)), Location::caller()) {
+        Ok(reason) => reason == Reason::Signalled,
         Err(FiberLimit) => {
             // In a job of another system that has no fiber left: its thread has to block.
             std::thread::sleep(limit.min(LEAVE_POLL));

@@ -163,6 +163,8 @@ impl JobSystem {
             }
         }
         registry::register(&core);
+        #[cfg(not(shuttle))]
+        crate::trace::stuck::watch(&core);
         let mut threads = Vec::with_capacity(count);
         // Those that workers rely on come first.
         let relay =

@@ -6,6 +6,8 @@ pub(crate) mod overflow;
 pub(crate) mod site;
 pub(crate) mod stall;
 pub(crate) mod stats;
+#[cfg(not(shuttle))]
+pub(crate) mod stuck;
 
 use std::sync::OnceLock;
 use std::time::Instant;

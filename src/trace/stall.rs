@@ -1,6 +1,6 @@
 //! Stall reports: something has been blocked for long.
 
-use super::dump::FiberDump;
+use super::dump::{FiberActivity, FiberDump, FiberInfo};
 use crate::error::complain;
 use crate::system::core::SystemCore;
 use std::fmt;
@@ -16,6 +16,16 @@ pub enum StallKind {
     /// A `run` waits, and nothing in the system runs, is queued or has a time limit. Suspected only: a thread outside
     /// may be about to signal.
     RunBlocked,
+    /// A worker is inside one job, and has started, ended, suspended or resumed nothing for so long. If `blocked`, its thread has used no processor
+    /// meanwhile: the job is blocked in the operating system, by a lock of the standard library, say, or a read. (Not known
+    /// on other systems than Linux, where it is false.) Otherwise it computes, and should be split; that is only
+    /// printed if others wait for this very worker.
+    WorkerStuck {
+        /// The worker's index.
+        worker: usize,
+        /// Whether its thread is blocked.
+        blocked: bool,
+    },
 }
 
 /// A stall; handed to [`Builder::on_stall`](crate::Builder::on_stall).
@@ -37,8 +47,30 @@ impl fmt::Display for StallReport {
             StallKind::RunBlocked => {
                 "suspected stall: `run` has been waiting, with nothing left that could go on, for"
             }
+            StallKind::WorkerStuck { worker, blocked } => return self.tell_of_worker(f, worker, blocked),
         };
         write!(f, "ramie: {what} {:.1?}\n{}", self.blocked_for, self.dump)
+    }
+}
+
+impl StallReport {
+    fn tell_of_worker(&self, f: &mut fmt::Formatter<'_>, worker: usize, blocked: bool) -> fmt::Result {
+        write!(f, "ramie: stall: worker {worker} has been inside ")?;
+        let runs = |fiber: &&FiberInfo| fiber.worker == worker && fiber.activity == FiberActivity::Running;
+        match self.dump.fibers.iter().find(runs) {
+            Some(fiber) => {
+                f.write_str(if fiber.job_name.is_some() { "job" } else { "a job" })?;
+                fiber.job_name.map_or(Ok(()), |name| write!(f, " '{name}'"))?;
+                fiber.spawned_at.map_or(Ok(()), |place| write!(f, " spawned at {place}"))?;
+            }
+            None => f.write_str("a job that has ended since")?,
+        }
+        let how = if blocked {
+            "its thread is blocked: by a lock that another job holds across a wait, or a call that `ramie::blocking` should make"
+        } else {
+            "it has not waited, and nothing else of this worker goes on until it does, or passes a split"
+        };
+        write!(f, ", for {:.1?}; {how}\n{}", self.blocked_for, self.dump)
     }
 }
 
@@ -65,4 +97,5 @@ pub(crate) fn nothing_can_move(core: &SystemCore) -> bool {
         && core.nothing_injected()
         && core.remotes.iter().all(|remote| remote.queued_count() == 0 && remote.inbox.is_empty())
         && crate::interop::timer::pending_count() == 0
+        && crate::interop::calls_in_flight() == 0
 }

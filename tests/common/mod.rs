@@ -165,6 +165,10 @@ impl Census {
         Item { census: self.clone(), alive: true }
     }
 
+    pub(crate) fn made(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn dropped(&self) -> usize {
         self.dropped.load(Ordering::SeqCst)
     }

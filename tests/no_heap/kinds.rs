@@ -1,9 +1,12 @@
 //! The kinds of work. Each does about `jobs` of it on a system, called from a thread outside.
 
 use crate::common::spin_until;
+use ramie::sync::{Condvar, Event, Mutex, RwLock, Semaphore, channel};
 use ramie::{Counter, JobError, JobSystem, Partition, Priority};
 use std::array::from_fn;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 /// Jobs that are outstanding at once, where nothing else says how many.
@@ -415,4 +418,96 @@ pub(crate) fn runs_from_outside(system: &JobSystem, jobs: usize) {
         system.scope(|s| drop(s.spawn(|| ())));
         system.wait_idle();
     }
+}
+
+/// Locks, events, semaphores and conditions that are waited for.
+pub(crate) fn primitives(system: &JobSystem, jobs: usize) {
+    let rounds = jobs / 100;
+    let (mutex, rwlock, semaphore) = (Mutex::new(0_usize), RwLock::new(0_usize), Semaphore::new(1));
+    let (a, b, condvar) = (Event::auto(), Event::auto(), Condvar::new());
+    inside_and_outside(system, rounds, |system, rounds| {
+        system.scope(|s| {
+            for _ in 0..4 {
+                s.detach(|| {
+                    for _ in 0..rounds {
+                        let mut count = mutex.lock();
+                        ramie::yield_now();
+                        *count += 1;
+                        drop(count);
+                        *rwlock.write() += 1;
+                        let _read = rwlock.read();
+                        let _permit = semaphore.acquire();
+                        ramie::yield_now();
+                    }
+                });
+            }
+            s.detach(|| {
+                (0..rounds).for_each(|_| {
+                    a.wait();
+                    b.set();
+                });
+                *mutex.lock() += 1_000_000;
+                condvar.notify_all();
+            });
+            s.detach(|| {
+                (0..rounds).for_each(|_| {
+                    a.set();
+                    b.wait();
+                });
+                condvar.wait_while(&mut mutex.lock(), |count| *count < 1_000_000);
+            });
+        });
+        *mutex.lock() = 0;
+    });
+}
+
+/// Messages, and a future that is polled again and again; nothing is allocated for a poll.
+pub(crate) fn messages_and_polls(system: &JobSystem, jobs: usize) {
+    type Pair = (channel::Sender<usize>, channel::Receiver<usize>);
+    // A channel is allocated when it is made.
+    static CHANNELS: LazyLock<(Pair, Pair)> = LazyLock::new(|| (channel::bounded(4), channel::bounded(1)));
+    let rounds = jobs / 50;
+    let ((to, from), (back, answers)) = &*CHANNELS;
+    inside_and_outside(system, rounds, |system, rounds| {
+        system.scope(|s| {
+            s.detach(|| {
+                for n in 0..rounds {
+                    to.send(n).expect("there is a receiver");
+                    assert_eq!(answers.recv(), Ok(n));
+                }
+            });
+            s.detach(|| {
+                for _ in 0..rounds {
+                    let n = ramie::block_on(from.recv_async()).expect("there is a sender");
+                    ramie::block_on(back.send_async(n)).expect("there is a receiver");
+                }
+            });
+            let mut left = rounds;
+            s.detach(move || {
+                ramie::block_on(std::future::poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    left -= 1;
+                    if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+                }));
+            });
+        });
+    });
+}
+
+/// Handles and counters that are awaited.
+pub(crate) fn awaited(system: &JobSystem, jobs: usize) {
+    inside_and_outside(system, jobs / 20, |system, jobs| {
+        for n in 0..jobs {
+            let counter = Counter::new(1);
+            let signal = counter.clone();
+            let handle = system.spawn(move || {
+                signal.signal();
+                n
+            });
+            ramie::block_on(async {
+                counter.await;
+                assert_eq!(handle.await.expect("it runs"), n);
+            });
+        }
+    });
 }

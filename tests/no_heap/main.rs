@@ -113,6 +113,9 @@ nothing_is_allocated_for! {
     cancel
     raised
     runs_from_outside
+    primitives
+    messages_and_polls
+    awaited
 }
 
 #[test]

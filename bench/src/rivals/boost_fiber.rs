@@ -10,7 +10,8 @@ pub(crate) static RIVAL: Rival = Rival {
     package: None,
     workers_max: None,
     cells: cells![NATIVE:
-        fib, quicksort, matmul, flat_spawn, never_waits, switch, switch_many, fanout, chain, tree,
+        fib, quicksort, matmul, flat_spawn, never_waits, switch, event_ping_pong, mutex_ping_pong,
+        channel_ping_pong, mutex_uncontended, mutex_contended, timers, switch_many, fanout, chain, tree,
         imbalanced, par_for, mandelbrot, sand, outside, wake_storm, frame, memory_fibers, start_stop,
         idle,
     ],

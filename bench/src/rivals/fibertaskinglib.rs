@@ -11,7 +11,8 @@ pub(crate) static RIVAL: Rival = Rival {
     workers_max: None,
     cells: cells![NATIVE:
         fib, integrate, nqueens, uts, quicksort, matmul, skynet, flat_spawn, flat_batch, jobs_200ns,
-        never_waits, switch, fanout, chain, tree, batches, imbalanced, par_for, mandelbrot, sand,
+        never_waits, switch, event_ping_pong,
+        mutex_ping_pong, mutex_uncontended, mutex_contended, fanout, chain, tree, batches, imbalanced, par_for, mandelbrot, sand,
         outside, wake_storm, frame, memory_fibers, start_stop, idle,
     ],
 };

@@ -10,7 +10,8 @@ pub(crate) static RIVAL: Rival = Rival {
     package: None,
     workers_max: None,
     cells: cells![NATIVE:
-        fib, quicksort, matmul, flat_spawn, jobs_200ns, never_waits, switch, fanout, chain, tree,
+        fib, quicksort, matmul, flat_spawn, jobs_200ns, never_waits, switch, event_ping_pong,
+        mutex_uncontended, mutex_contended, timers, fanout, chain, tree,
         batches, imbalanced, par_for, mandelbrot, sand, outside, wake_storm, frame, memory_fibers,
         start_stop, idle,
     ],

@@ -21,7 +21,7 @@ use std::{
 use may::{
     coroutine::{self, Builder},
     go,
-    sync::SyncFlag,
+    sync::{Mutex, Semphore, SyncFlag, mpsc, spsc},
 };
 
 use super::{Kind, Rival};
@@ -30,9 +30,11 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        chain, chain_sizes, fanout, fanout_sizes, fib, flat_spawn, flat_spawn_sizes, idle,
-        jobs_200ns, mandelbrot, memory_fibers, never_waits, outside, par_for, sand, switch, switch_many,
-        tree, tree_sizes,
+        chain, chain_sizes, channel_ping_pong, event_ping_pong, fanout, fanout_sizes, fib, flat_spawn, flat_spawn_sizes, idle,
+        jobs_200ns, mandelbrot, memory_fibers,
+        mutex_contended::{self, LOCKERS},
+        mutex_ping_pong::{self, MUTEXES}, mutex_uncontended, never_waits, outside, par_for, sand, switch, switch_many,
+        timers, tree, tree_sizes,
         wavefront::{self, Grid},
     },
 };
@@ -51,6 +53,12 @@ pub(crate) static RIVAL: Rival = Rival {
         (&never_waits::WORKLOAD, never_waits),
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
+        (&event_ping_pong::WORKLOAD, event_ping_pong),
+        (&mutex_ping_pong::WORKLOAD, mutex_ping_pong),
+        (&channel_ping_pong::WORKLOAD, channel_ping_pong),
+        (&mutex_uncontended::WORKLOAD, mutex_uncontended),
+        (&mutex_contended::WORKLOAD, mutex_contended),
+        (&timers::WORKLOAD, timers),
         (&fanout::WORKLOAD, fanout),
         (&fanout_sizes::WORKLOAD, fanout_sizes),
         (&chain::WORKLOAD, chain),
@@ -183,20 +191,127 @@ fn never_waits(params: &Params) -> Measured {
 
 /// Two coroutines park and unpark each other, which takes less than half as long as two semaphores.
 fn switch(params: &Params) -> Measured {
+    in_coroutine(params, STACKS, |params| switch::measure(params, park_in_turn))
+}
+
+/// Passes a million times, as `switch` and `event_ping_pong` want it.
+fn park_in_turn() {
     const ROUNDS: u64 = switch::PASSES / 2;
+    let first = &coroutine::current();
+    coroutine::scope(|scope| {
+        let second = go!(scope, move || {
+            for _ in 0..ROUNDS {
+                coroutine::park();
+                first.unpark();
+            }
+        });
+        for _ in 0..ROUNDS {
+            second.coroutine().unpark();
+            coroutine::park();
+        }
+    });
+}
+
+/// A semaphore without permits is an event, and so is a coroutine's own token, for one that parks.
+fn event_ping_pong(params: &Params) -> Measured {
+    const PASSES: u64 = event_ping_pong::PASSES;
+    const { assert!(PASSES == switch::PASSES) };
+    fn pass(mine: &Semphore, other: &Semphore) {
+        for _ in 0..PASSES / 2 {
+            mine.wait();
+            other.post();
+        }
+    }
     in_coroutine(params, STACKS, |params| {
-        switch::measure(params, || {
-            let first = &coroutine::current();
+        let semaphores = || {
+            let (ping, pong) = (&Semphore::new(1), &Semphore::new(0));
             coroutine::scope(|scope| {
-                let second = go!(scope, move || {
-                    for _ in 0..ROUNDS {
-                        coroutine::park();
-                        first.unpark();
-                    }
+                go!(scope, move || pass(ping, pong));
+                pass(pong, ping);
+            });
+        };
+        event_ping_pong::measure(params, PASSES, &[("Semphore", &semaphores), ("park", &park_in_turn)])
+    })
+}
+
+fn mutex_ping_pong(params: &Params) -> Measured {
+    in_coroutine(params, STACKS, |params| {
+        mutex_ping_pong::measure(params, || {
+            let circle: &[Mutex<u64>; MUTEXES] = &std::array::from_fn(|_| Mutex::new(0));
+            let lock = |position: usize| circle[position].lock().expect("nobody panics");
+            let ready = &SyncFlag::new();
+            coroutine::scope(|scope| {
+                let held = lock(0);
+                go!(scope, move || {
+                    let held = lock(1);
+                    ready.fire();
+                    mutex_ping_pong::walk(1, held, mutex_ping_pong::LOCKS, lock);
                 });
-                for _ in 0..ROUNDS {
-                    second.coroutine().unpark();
-                    coroutine::park();
+                ready.wait();
+                mutex_ping_pong::walk(0, held, mutex_ping_pong::LOCKS, lock);
+            });
+            (0..MUTEXES).map(|position| *lock(position)).sum()
+        })
+    })
+}
+
+/// Its channels have no capacity: whoever sends never waits.
+fn channel_ping_pong(params: &Params) -> Measured {
+    use channel_ping_pong::{PASSES, ping, pong};
+    macro_rules! round {
+        ($channel:path) => {
+            || {
+                let ((to, there), (fro, back)) = ($channel(), $channel());
+                coroutine::scope(|scope| {
+                    go!(scope, move || {
+                        let receive = || there.recv().expect("the other sends it");
+                        pong(PASSES, receive, |number| fro.send(number).expect("the other waits for it"));
+                    });
+                    let receive = || back.recv().expect("the other sends it");
+                    ping(PASSES, |number| to.send(number).expect("the other waits for it"), receive);
+                });
+            }
+        };
+    }
+    in_coroutine(params, STACKS, |params| {
+        let forms: [channel_ping_pong::Form<'_>; 2] =
+            [("mpsc", &round!(mpsc::channel)), ("spsc", &round!(spsc::channel))];
+        channel_ping_pong::measure(params, PASSES, &forms)
+    })
+}
+
+fn mutex_uncontended(params: &Params) -> Measured {
+    in_coroutine(params, STACKS, |params| {
+        mutex_uncontended::measure(params, || {
+            let mutex = Mutex::new(0);
+            mutex_uncontended::round(&mutex, |mutex| mutex.lock().expect("nobody panics"));
+            mutex.into_inner().expect("nobody panics")
+        })
+    })
+}
+
+fn mutex_contended(params: &Params) -> Measured {
+    in_coroutine(params, STACKS, |params| {
+        mutex_contended::measure(params, |locker| {
+            let mutex = &Mutex::new(0);
+            let mut spans = Vec::new();
+            coroutine::scope(|scope| {
+                let run = move || locker.run(|| mutex.lock().expect("nobody panics"));
+                let lockers: Vec<_> = (0..LOCKERS).map(|_| go!(scope, run)).collect();
+                spans = lockers.into_iter().map(|one| one.join()).collect();
+            });
+            (*mutex.lock().expect("nobody panics"), spans)
+        })
+    })
+}
+
+/// As many as there can be.
+fn timers(params: &Params) -> Measured {
+    in_coroutine(params, JOBS, |params| {
+        timers::measure_some(params, JOBS, || {
+            coroutine::scope(|scope| {
+                for _ in 0..JOBS {
+                    go!(scope, || coroutine::sleep(timers::NOMINAL));
                 }
             });
         })

@@ -74,6 +74,8 @@ macro_rules! rivals {
 rivals! {
     serial,
     thread,
+    parking_lot,
+    parking_lot_fair,
     corosensei,
     rayon,
     rayon_2pools,
@@ -121,7 +123,8 @@ pub(crate) fn find(name: &str) -> Option<&'static Rival> {
 }
 
 /// The systems that figures are compared with, the most telling first.
-const BASELINES: [&str; 6] = ["rayon_2pools", "rayon", "corosensei", "tokio", "thread", "serial"];
+const BASELINES: [&str; 7] =
+    ["rayon_2pools", "rayon", "corosensei", "parking_lot", "tokio", "thread", "serial"];
 
 /// The one of `rivals` that the figures of `workload` are compared with.
 pub(crate) fn baseline(workload: &Workload, rivals: &[&'static Rival]) -> Option<&'static Rival> {

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ramie::{Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope};
+use ramie::{
+    Counter, Drain, FrameArenas, JobSystem, Pinning, Priority, Scope,
+    sync::{Event, Mutex, channel},
+};
 
 use super::{Kind, Rival};
 use crate::{
@@ -18,18 +21,23 @@ use crate::{
     measure::{medians, time_ns},
     params::Params,
     workloads::{
-        batches, chain, chain_sizes, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
+        batches, block_on_ready, chain, chain_sizes, channel_ping_pong, event_ping_pong, fanout, fanout_sizes, fib, flat_batch, flat_spawn, flat_spawn_sizes,
         frame,
         frame_beside_background::{self, WHOLE_PIECE},
         frame_beside_low::{self, BARRIERS, FrameJob, JOBS, SPLIT_PIECE},
         idle, imbalanced, integrate, jobs_200ns,
         latency::{self, Piece, Probe, Urgency},
-        mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs, never_waits, npb, nqueens, outside,
+        mandelbrot, matmul, memory_fibers, memory_frames, memory_jobs,
+        mutex_contended::{self, LOCKERS},
+        mutex_ping_pong::{self, MUTEXES},
+        mutex_uncontended, never_waits, npb, nqueens,
+        oneshot_across::{self, Letter, Rendezvous},
+        outside,
         par_for, par_for_sizes,
         producers::{self, CAPACITY, ITEMS, PRODUCERS},
         quicksort, sand,
         skynet::{self, Share},
-        start_stop, switch, switch_many,
+        start_stop, switch, switch_many, timers,
         thief_latency::{self, Meeting},
         transforms, tree, tree_sizes, uts, wake_storm,
         wavefront::{self, Grid},
@@ -60,6 +68,14 @@ pub(crate) static RIVAL: Rival = Rival {
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
         (&yields::WORKLOAD, yields),
+        (&event_ping_pong::WORKLOAD, event_ping_pong),
+        (&mutex_ping_pong::WORKLOAD, mutex_ping_pong),
+        (&mutex_uncontended::WORKLOAD, mutex_uncontended),
+        (&mutex_contended::WORKLOAD, mutex_contended),
+        (&channel_ping_pong::WORKLOAD, channel_ping_pong),
+        (&block_on_ready::WORKLOAD, block_on_ready),
+        (&oneshot_across::WORKLOAD, oneshot_across),
+        (&timers::WORKLOAD, timers),
         (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
         (&fanout_sizes::WORKLOAD, fanout_sizes),
@@ -508,6 +524,145 @@ fn yields(params: &Params) -> Measured {
                 }
             });
         })
+    })
+}
+
+/// Two jobs, each with an event of its own that is reset by the one it lets through.
+fn event_ping_pong(params: &Params) -> Measured {
+    const PASSES: u64 = event_ping_pong::PASSES;
+    let pass = |mine: &Event, other: &Event| {
+        for _ in 0..PASSES / 2 {
+            mine.wait();
+            other.set();
+        }
+    };
+    let round = || {
+        let (ping, pong) = (Event::auto(), Event::auto());
+        ramie::scope(|scope| {
+            scope.detach(|| pass(&ping, &pong));
+            scope.detach(|| pass(&pong, &ping));
+            ping.set();
+        });
+    };
+    system(params.workers).run(|| event_ping_pong::measure(params, PASSES, &[("Event", &round)]))
+}
+
+fn mutex_ping_pong(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        mutex_ping_pong::measure(params, || {
+            let circle: [Mutex<u64>; MUTEXES] = Default::default();
+            let ready = [Event::auto(), Event::auto()];
+            // Each holds a mutex before either wants the next.
+            let walk = |position: usize| {
+                let held = circle[position].lock();
+                ready[1 - position].set();
+                ready[position].wait();
+                mutex_ping_pong::walk(position, held, mutex_ping_pong::LOCKS, |next| circle[next].lock());
+            };
+            ramie::scope(|scope| {
+                scope.detach(|| walk(0));
+                scope.detach(|| walk(1));
+            });
+            circle.into_iter().map(Mutex::into_inner).sum()
+        })
+    })
+}
+
+fn mutex_uncontended(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        mutex_uncontended::measure(params, || {
+            let mutex = Mutex::new(0);
+            mutex_uncontended::round(&mutex, Mutex::lock);
+            mutex.into_inner()
+        })
+    })
+}
+
+fn mutex_contended(params: &Params) -> Measured {
+    system(params.workers).run(|| {
+        mutex_contended::measure(params, |locker| {
+            let mutex = Mutex::new(0);
+            let spans = ramie::scope(|scope| {
+                let start = |_| scope.spawn(|| locker.run(|| mutex.lock()));
+                let lockers: Vec<_> = (0..LOCKERS).map(start).collect();
+                lockers.into_iter().map(|one| one.join().expect("no job panics")).collect()
+            });
+            (mutex.into_inner(), spans)
+        })
+    })
+}
+
+fn channel_ping_pong(params: &Params) -> Measured {
+    use channel_ping_pong::{PASSES, ping, pong};
+    let round = || {
+        let ((to, there), (fro, back)) = (channel::bounded(1), channel::bounded(1));
+        let send = |sender: &channel::Sender<u64>, number| sender.send(number).expect("the other waits for it");
+        let receive = |receiver: &channel::Receiver<u64>| receiver.recv().expect("the other sends it");
+        ramie::scope(|scope| {
+            scope.detach(move || ping(PASSES, |number| send(&to, number), || receive(&back)));
+            scope.detach(move || pong(PASSES, || receive(&there), |number| send(&fro, number)));
+        });
+    };
+    system(params.workers).run(|| channel_ping_pong::measure(params, PASSES, &[("channel", &round)]))
+}
+
+fn block_on_ready(params: &Params) -> Measured {
+    system(params.workers).run(|| block_on_ready::measure(params, |future| ramie::block_on(future)))
+}
+
+fn oneshot_across(params: &Params) -> Measured {
+    use oneshot_across::PASSES;
+    type Sender = channel::OneshotSender<Letter<Reply>>;
+    struct Reply(Sender);
+    /// Sends a message with this number, and so on by turns; returns the number of the last one.
+    fn play(mut number: u64, mut to: Sender) -> u64 {
+        loop {
+            let (reply, answer) = channel::oneshot();
+            assert!(to.send(Letter { number, reply: Reply(reply) }).is_ok(), "the other waits for it");
+            if number + 1 == PASSES {
+                return number;
+            }
+            let letter: Letter<Reply> = answer.recv().expect("the other answers");
+            if letter.number + 1 == PASSES {
+                return letter.number;
+            }
+            (number, to) = (letter.number + 1, letter.reply.0);
+        }
+    }
+    let system = system(params.workers);
+    let round = || {
+        let meeting = &Rendezvous::default();
+        let (first, letter) = channel::oneshot();
+        system.scope(|scope| {
+            scope.detach(move || {
+                meeting.arrive();
+                play(0, first);
+            });
+            let other = scope.spawn(move || {
+                meeting.arrive();
+                let letter: Letter<Reply> = letter.recv().expect("the other sends it");
+                play(letter.number + 1, letter.reply.0)
+            });
+            other.join().expect("no job panics")
+        })
+    };
+    let send = |sender: channel::OneshotSender<Instant>, now| sender.send(now).expect("the job waits for it");
+    let start = |receivers: Vec<channel::OneshotReceiver<Instant>>| {
+        let receive = |receiver: channel::OneshotReceiver<Instant>| receiver.recv().expect("it is sent").elapsed();
+        let job = system.spawn(move || receivers.into_iter().map(receive).collect::<Vec<Duration>>());
+        || job.join().expect("no job panics")
+    };
+    oneshot_across::measure(params, round, channel::oneshot, send, start)
+}
+
+fn timers(params: &Params) -> Measured {
+    let system = system(params.workers);
+    timers::measure(params, || {
+        system.run(|| {
+            ramie::scope(|scope| {
+                (0..timers::SLEEPS).for_each(|_| scope.detach(|| ramie::sleep(timers::NOMINAL)));
+            });
+        });
     })
 }
 

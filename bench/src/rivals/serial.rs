@@ -1,6 +1,11 @@
 //! Plain code on one thread: the time that is there to be divided.
 
-use std::mem::MaybeUninit;
+use std::{
+    future::{Future, Ready},
+    mem::MaybeUninit,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use super::{Kind, Rival};
 use crate::{
@@ -8,7 +13,7 @@ use crate::{
     fork::Serial,
     params::Params,
     workloads::{
-        batches, fib, flat_batch, flat_spawn, flat_spawn_sizes, frame, imbalanced, integrate, jobs_200ns,
+        batches, block_on_ready, fib, flat_batch, flat_spawn, flat_spawn_sizes, frame, imbalanced, integrate, jobs_200ns,
         mandelbrot, matmul,
         memory_jobs::{self, Store},
         never_waits, npb, nqueens, par_for, par_for_sizes, quicksort, sand, skynet, transforms, uts,
@@ -36,6 +41,7 @@ pub(crate) static RIVAL: Rival = Rival {
         (&jobs_200ns::WORKLOAD, jobs_200ns),
         (&memory_jobs::WORKLOAD, memory_jobs),
         (&never_waits::WORKLOAD, never_waits),
+        (&block_on_ready::WORKLOAD, block_on_ready),
         (&batches::WORKLOAD, batches),
         (&imbalanced::WORKLOAD, imbalanced),
         (&transforms::WORKLOAD, transforms),
@@ -54,6 +60,15 @@ fn fib(params: &Params) -> Measured {
         if n < 2 { n.into() } else { fib(n - 1) + fib(n - 2) }
     }
     fib::measure(params, fib)
+}
+
+/// A poll, by whoever knows that the future is ready.
+fn block_on_ready(params: &Params) -> Measured {
+    let poll = |future: Ready<u64>| pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+    block_on_ready::measure(params, |future| match poll(future) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("the future is ready"),
+    })
 }
 
 fn skynet(params: &Params) -> Measured {

@@ -1,13 +1,18 @@
 //! Bare OS threads of the standard library: what the kernel charges for waking, starting and stopping one.
 
 use std::{
+    future::Future,
     hint::spin_loop,
+    ops::DerefMut,
+    pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc, Barrier, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{self, SyncSender, sync_channel},
     },
-    thread::{self, JoinHandle},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, JoinHandle, Thread},
+    time::{Duration, Instant},
 };
 
 use super::{Kind, Rival};
@@ -16,8 +21,11 @@ use crate::{
     params::Params,
     placement::pin_to_nth_cpu,
     workloads::{
-        idle,
+        block_on_ready, channel_ping_pong, event_ping_pong, idle,
         memory_frames::{self, VALUES, Value},
+        mutex_contended::{self, LOCKERS, Locker, Span},
+        mutex_ping_pong::{self, MUTEXES}, mutex_uncontended,
+        oneshot_across::{self, Letter, Rendezvous},
         outside::{self, Probe},
         producers::{self, CAPACITY, ITEMS, PRODUCERS},
         start_stop, yields,
@@ -30,7 +38,15 @@ pub(crate) static RIVAL: Rival = Rival {
     kind: Kind::Reference,
     package: None,
     workers_max: None,
-    cells: &[(&memory_frames::WORKLOAD, memory_frames), (&yields::WORKLOAD, yields), (&producers::WORKLOAD, producers), (&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
+    cells: &[(&memory_frames::WORKLOAD, memory_frames), (&yields::WORKLOAD, yields),
+        (&event_ping_pong::WORKLOAD, event_ping_pong),
+        (&mutex_ping_pong::WORKLOAD, mutex_ping_pong),
+        (&channel_ping_pong::WORKLOAD, channel_ping_pong),
+        (&mutex_uncontended::WORKLOAD, mutex_uncontended),
+        (&mutex_contended::WORKLOAD, mutex_contended),
+        (&block_on_ready::WORKLOAD, block_on_ready),
+        (&oneshot_across::WORKLOAD, oneshot_across),
+        (&producers::WORKLOAD, producers), (&outside::WORKLOAD, outside), (&start_stop::WORKLOAD, start_stop), (&idle::WORKLOAD, idle)],
 };
 
 fn memory_frames(params: &Params) -> Measured {
@@ -55,6 +71,187 @@ fn yields(params: &Params) -> Measured {
             }
         });
     })
+}
+
+/// Runs both on one CPU, a thread each.
+fn two_on_one_cpu(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            pin_to_nth_cpu(0);
+            first();
+        });
+        threads.spawn(|| {
+            pin_to_nth_cpu(0);
+            second();
+        });
+    });
+}
+
+/// Passes and locks of two threads in a round: each takes the kernel a microsecond or two.
+const PASSES: u64 = 20_000;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics")
+}
+
+fn event_ping_pong(params: &Params) -> Measured {
+    /// Set by one thread for another that waits for it, which clears it.
+    #[derive(Default)]
+    struct Event {
+        is_set: Mutex<bool>,
+        changed: Condvar,
+    }
+    impl Event {
+        fn set(&self) {
+            *lock(&self.is_set) = true;
+            self.changed.notify_one();
+        }
+
+        fn wait(&self) {
+            let is_set = self.changed.wait_while(lock(&self.is_set), |is_set| !*is_set);
+            *is_set.expect("nobody panics") = false;
+        }
+    }
+    fn pass(mine: &Event, other: &Event) {
+        for _ in 0..PASSES / 2 {
+            mine.wait();
+            other.set();
+        }
+    }
+    let round = || {
+        let (ping, pong) = (Event::default(), Event::default());
+        ping.set();
+        two_on_one_cpu(|| pass(&ping, &pong), || pass(&pong, &ping));
+    };
+    event_ping_pong::measure(params, PASSES, &[("condvar", &round)])
+}
+
+/// Two threads on one CPU, as before.
+fn mutex_ping_pong(params: &Params) -> Measured {
+    const LOCKS: usize = PASSES as usize / 2;
+    mutex_ping_pong::measure_some(params, LOCKS, || {
+        let circle: [Mutex<u64>; MUTEXES] = Default::default();
+        let ready = Barrier::new(2);
+        let walk = |position: usize| {
+            let held = lock(&circle[position]);
+            ready.wait();
+            mutex_ping_pong::walk(position, held, LOCKS, |position| lock(&circle[position]));
+        };
+        two_on_one_cpu(|| walk(0), || walk(1));
+        circle.into_iter().map(|mutex| mutex.into_inner().expect("nobody panics")).sum()
+    })
+}
+
+fn channel_ping_pong(params: &Params) -> Measured {
+    use channel_ping_pong::{ping, pong};
+    let round = || {
+        let ((to, there), (fro, back)) = (sync_channel(1), sync_channel(1));
+        let send = |sender: &SyncSender<u64>, number| sender.send(number).expect("the other waits for it");
+        let receive = |receiver: &mpsc::Receiver<u64>| receiver.recv().expect("the other sends it");
+        two_on_one_cpu(
+            move || ping(PASSES, |number| send(&to, number), || receive(&back)),
+            move || pong(PASSES, || receive(&there), |number| send(&fro, number)),
+        );
+    };
+    channel_ping_pong::measure(params, PASSES, &[("sync_channel", &round)])
+}
+
+fn mutex_uncontended(params: &Params) -> Measured {
+    mutex_uncontended::measure(params, || {
+        let mutex = Mutex::new(0);
+        mutex_uncontended::round(&mutex, lock);
+        mutex.into_inner().expect("nobody panics")
+    })
+}
+
+fn mutex_contended(params: &Params) -> Measured {
+    mutex_contended::measure(params, |locker| {
+        let mutex = Mutex::new(0);
+        let spans = contend(locker, || lock(&mutex));
+        (mutex.into_inner().expect("nobody panics"), spans)
+    })
+}
+
+/// As many threads as there are to be lockers, which begin together.
+pub(super) fn contend<G: DerefMut<Target = u64>>(locker: Locker, lock: impl Fn() -> G + Sync) -> Vec<Span> {
+    let ready = Barrier::new(LOCKERS);
+    thread::scope(|threads| {
+        let start = |_| {
+            threads.spawn(|| {
+                ready.wait();
+                locker.run(&lock)
+            })
+        };
+        let lockers: Vec<_> = (0..LOCKERS).map(start).collect();
+        lockers.into_iter().map(|locker| locker.join().expect("it does not panic")).collect()
+    })
+}
+
+/// The usual few lines: a waker that unparks the thread.
+fn block_on_ready(params: &Params) -> Measured {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Unpark>) {
+            self.0.unpark();
+        }
+    }
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut context) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+    block_on_ready::measure(params, block_on)
+}
+
+/// Two threads, and channels that send one message each. Which CPUs they run on is the kernel's business.
+fn oneshot_across(params: &Params) -> Measured {
+    use oneshot_across::PASSES;
+    type Sender = mpsc::Sender<Letter<Reply>>;
+    struct Reply(Sender);
+    /// Sends a message with this number, and so on by turns; returns the number of the last one.
+    fn play(mut number: u64, mut to: Sender) -> u64 {
+        loop {
+            let (reply, answer) = mpsc::channel();
+            assert!(to.send(Letter { number, reply: Reply(reply) }).is_ok(), "the other waits for it");
+            if number + 1 == PASSES {
+                return number;
+            }
+            let letter: Letter<Reply> = answer.recv().expect("the other answers");
+            if letter.number + 1 == PASSES {
+                return letter.number;
+            }
+            (number, to) = (letter.number + 1, letter.reply.0);
+        }
+    }
+    let round = || {
+        let meeting = &Rendezvous::default();
+        let (first, letter) = mpsc::channel();
+        thread::scope(|threads| {
+            threads.spawn(move || {
+                meeting.arrive();
+                play(0, first)
+            });
+            let other = threads.spawn(move || {
+                meeting.arrive();
+                let letter: Letter<Reply> = letter.recv().expect("the other sends it");
+                play(letter.number + 1, letter.reply.0)
+            });
+            other.join().expect("it does not panic")
+        })
+    };
+    let send = |sender: mpsc::Sender<Instant>, now| sender.send(now).expect("the thread waits for it");
+    let start = |receivers: Vec<mpsc::Receiver<Instant>>| {
+        let receive = |receiver: mpsc::Receiver<Instant>| receiver.recv().expect("it is sent").elapsed();
+        let thread = thread::spawn(move || receivers.into_iter().map(receive).collect::<Vec<Duration>>());
+        || thread.join().expect("it does not panic")
+    };
+    oneshot_across::measure(params, round, mpsc::channel, send, start)
 }
 
 /// A thread for each producer and each consumer, however many workers were asked for. One queue for all is left out: a

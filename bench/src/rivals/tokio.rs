@@ -11,12 +11,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{Notify, mpsc, oneshot},
+    sync::{Mutex, Notify, mpsc, oneshot},
     task::{JoinSet, yield_now},
 };
 
@@ -26,17 +26,21 @@ use crate::{
     measure::medians,
     params::Params,
     workloads::{
-        batches, chain, chain_sizes, fanout, fanout_sizes, flat_spawn, flat_spawn_sizes,
+        batches, block_on_ready, chain, chain_sizes, channel_ping_pong, event_ping_pong, fanout, fanout_sizes, flat_spawn, flat_spawn_sizes,
         frame::{self, Frames},
         idle, imbalanced,
         jobs_200ns::{self, Job},
         latency::{self, Piece, Probe},
-        memory_fibers, never_waits, outside,
+        memory_fibers,
+        mutex_contended::{self, LOCKERS},
+        mutex_ping_pong, mutex_uncontended, never_waits,
+        oneshot_across::{self, Letter, Rendezvous},
+        outside,
         producers::{self, CAPACITY, ITEMS, PRODUCERS},
         skynet::{self, Share},
         start_stop, switch, switch_many,
         thief_latency::{self, Meeting},
-        tree, tree_sizes, wake_storm,
+        timers, tree, tree_sizes, wake_storm,
         wavefront::{self, Grid},
         yields,
     },
@@ -57,6 +61,15 @@ pub(crate) static RIVAL: Rival = Rival {
         (&switch::WORKLOAD, switch),
         (&switch_many::WORKLOAD, switch_many),
         (&yields::WORKLOAD, yields),
+        // A `Notify` is its event: it keeps one permit.
+        (&event_ping_pong::WORKLOAD, switch),
+        (&mutex_ping_pong::WORKLOAD, mutex_ping_pong),
+        (&channel_ping_pong::WORKLOAD, channel_ping_pong),
+        (&mutex_uncontended::WORKLOAD, mutex_uncontended),
+        (&mutex_contended::WORKLOAD, mutex_contended),
+        (&block_on_ready::WORKLOAD, block_on_ready),
+        (&oneshot_across::WORKLOAD, oneshot_across),
+        (&timers::WORKLOAD, timers),
         (&producers::WORKLOAD, producers),
         (&fanout::WORKLOAD, fanout),
         (&fanout_sizes::WORKLOAD, fanout_sizes),
@@ -413,6 +426,170 @@ fn yields(params: &Params) -> Measured {
     let runtime = runtime(params.workers);
     yields::measure(params, || {
         in_task(&runtime, async { drop(all([take_turns(), take_turns()].into_iter()).await) });
+    })
+}
+
+fn mutex_ping_pong(params: &Params) -> Measured {
+    type Circle = [Mutex<u64>; mutex_ping_pong::MUTEXES];
+    /// Locks the mutex at `position`, tells the other, waits until it is told, and goes on.
+    async fn walk(circle: Arc<Circle>, mut position: usize, ready: [Arc<Notify>; 2]) {
+        let mut held = circle[position].lock().await;
+        let [mine, others] = ready;
+        others.notify_one();
+        mine.notified().await;
+        for _ in 0..mutex_ping_pong::LOCKS {
+            position = mutex_ping_pong::next(position);
+            let mut wanted = circle[position].lock().await;
+            *wanted += 1;
+            drop(std::mem::replace(&mut held, wanted));
+        }
+    }
+    let runtime = runtime(params.workers);
+    mutex_ping_pong::measure(params, || {
+        in_task(&runtime, async {
+            let circle: Arc<Circle> = Arc::default();
+            let [first, second] = [(); 2].map(|()| Arc::new(Notify::new()));
+            let walkers = [
+                walk(Arc::clone(&circle), 0, [Arc::clone(&first), Arc::clone(&second)]),
+                walk(Arc::clone(&circle), 1, [second, first]),
+            ];
+            all(walkers.into_iter()).await;
+            let circle = Arc::into_inner(circle).expect("both have ended");
+            circle.map(Mutex::into_inner).iter().sum()
+        })
+    })
+}
+
+fn channel_ping_pong(params: &Params) -> Measured {
+    use channel_ping_pong::{PASSES, answer, answered};
+    async fn ping(sender: mpsc::Sender<u64>, mut receiver: mpsc::Receiver<u64>) {
+        for number in 0..PASSES / 2 {
+            sender.send(number).await.expect("the other waits for it");
+            answered(number, receiver.recv().await.expect("the other sends it"));
+        }
+    }
+    async fn pong(mut receiver: mpsc::Receiver<u64>, sender: mpsc::Sender<u64>) {
+        for _ in 0..PASSES / 2 {
+            let number = receiver.recv().await.expect("the other sends it");
+            sender.send(answer(number)).await.expect("the other waits for it");
+        }
+    }
+    let runtime = runtime(params.workers);
+    let round = || {
+        in_task(&runtime, async {
+            let ((to, there), (fro, back)) = (mpsc::channel(1), mpsc::channel(1));
+            let other = tokio::spawn(pong(there, fro));
+            tokio::spawn(ping(to, back)).await.expect("the task does not panic");
+            other.await.expect("the task does not panic");
+        });
+    };
+    channel_ping_pong::measure(params, PASSES, &[("mpsc", &round)])
+}
+
+/// A task that locks again and again gives way now and then, as tokio has it for all that awaits.
+fn mutex_uncontended(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    mutex_uncontended::measure(params, || {
+        in_task(&runtime, async {
+            let mutex = Mutex::new(0);
+            for _ in 0..mutex_uncontended::LOCKS {
+                *std::hint::black_box(&mutex).lock().await += 1;
+            }
+            mutex.into_inner()
+        })
+    })
+}
+
+fn mutex_contended(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    mutex_contended::measure(params, |locker| {
+        in_task(&runtime, async move {
+            let mutex = Arc::new(Mutex::new(0));
+            let lockers = (0..LOCKERS).map(|_| {
+                let mutex = Arc::clone(&mutex);
+                async move {
+                    let begin = Instant::now();
+                    for _ in 0..locker.locks {
+                        locker.inside(&mut *mutex.lock().await);
+                        locker.outside();
+                    }
+                    [begin, Instant::now()]
+                }
+            });
+            let spans = all(lockers).await;
+            (Arc::into_inner(mutex).expect("all have ended").into_inner(), spans)
+        })
+    })
+}
+
+/// By a thread outside: tasks may not block.
+fn block_on_ready(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    let handle = runtime.handle();
+    block_on_ready::measure(params, |future| handle.block_on(future))
+}
+
+fn oneshot_across(params: &Params) -> Measured {
+    use oneshot_across::PASSES;
+    type Sender = oneshot::Sender<Letter<Reply>>;
+    #[derive(Debug)]
+    struct Reply(Sender);
+    /// Sends a message with this number, and so on by turns; returns the number of the last one.
+    async fn play(mut number: u64, mut to: Sender) -> u64 {
+        loop {
+            let (reply, answer) = oneshot::channel();
+            to.send(Letter { number, reply: Reply(reply) }).expect("the other waits for it");
+            if number + 1 == PASSES {
+                return number;
+            }
+            let letter: Letter<Reply> = answer.await.expect("the other answers");
+            if letter.number + 1 == PASSES {
+                return letter.number;
+            }
+            (number, to) = (letter.number + 1, letter.reply.0);
+        }
+    }
+    let runtime = runtime(params.workers);
+    let round = || {
+        let meeting = Arc::new(Rendezvous::default());
+        let (first, letter) = oneshot::channel();
+        let one = runtime.spawn({
+            let meeting = Arc::clone(&meeting);
+            async move {
+                meeting.arrive();
+                play(0, first).await
+            }
+        });
+        let other = runtime.spawn(async move {
+            meeting.arrive();
+            let letter: Letter<Reply> = letter.await.expect("the other sends it");
+            play(letter.number + 1, letter.reply.0).await
+        });
+        runtime.block_on(async {
+            one.await.expect("the task does not panic");
+            other.await.expect("the task does not panic")
+        })
+    };
+    let send = |sender: oneshot::Sender<Instant>, now| sender.send(now).expect("the task waits for it");
+    let start = |receivers: Vec<oneshot::Receiver<Instant>>| {
+        let task = runtime.spawn(async {
+            let mut times: Vec<Duration> = Vec::new();
+            for receiver in receivers {
+                times.push(receiver.await.expect("it is sent").elapsed());
+            }
+            times
+        });
+        || runtime.block_on(task).expect("the task does not panic")
+    };
+    oneshot_across::measure(params, round, oneshot::channel, send, start)
+}
+
+fn timers(params: &Params) -> Measured {
+    let runtime = runtime(params.workers);
+    timers::measure(params, || {
+        in_task(&runtime, async {
+            all((0..timers::SLEEPS).map(|_| tokio::time::sleep(timers::NOMINAL))).await;
+        });
     })
 }
 

@@ -448,3 +448,47 @@ fn a_detached_held_job_is_released_or_abandoned() {
         model.assert_over();
     });
 }
+
+/// 2 threads, preemption bound 5: nobody has a handle, but a token knows of the job.
+#[test]
+fn a_detached_job_that_is_watched_is_run_or_cancelled() {
+    explore(5, || {
+        let model = Model::new(Owner::Nobody, false);
+        model.state.watch();
+        let worker = model.spawn(Model::pop_and_run);
+        model.cancel();
+        join([worker]);
+        model.assert_over();
+    });
+}
+
+/// 2 threads, preemption bound 5: the same for one that is held back by counters.
+#[test]
+fn a_detached_held_job_that_is_watched_is_released_or_cancelled() {
+    explore(5, || {
+        let model = Model::new(Owner::Nobody, true);
+        model.state.watch();
+        let link = model.spawn(Model::release_and_run);
+        model.cancel();
+        join([link]);
+        model.assert_over();
+    });
+}
+
+/// 2 threads, preemption bound 5: a handle that was polled takes its waiter back while the job ends; one of the two has it.
+#[test]
+fn a_waiter_is_taken_back_or_woken() {
+    explore(5, || {
+        let model = Model::new(Owner::Handle, false);
+        let worker = model.spawn(Model::pop_and_run);
+        if model.state.set_waiter(WAITER) {
+            match model.state.take_waiter() {
+                0 => count(&model.waits),
+                taken => assert_eq!(taken, WAITER),
+            }
+        }
+        model.drop_handle();
+        join([worker]);
+        model.assert_over();
+    });
+}

@@ -1,0 +1,70 @@
+//! Waits during which a lock is held are counted by place, on request. One test: the counts are the process's.
+
+mod common;
+
+use common::watch;
+use ramie::Counter;
+use ramie::sync::{Condvar, Mutex, RwLock, WaitsWithLock, count_waits_with_locks, waits_with_locks};
+
+#[test]
+fn waits_during_which_a_lock_is_held_are_counted_by_place() {
+    let _watch = watch("waits with locks", 60);
+    let system = common::system(1);
+    let (mutex, rwlock, condvar) = (Mutex::new(0), RwLock::new(0), Condvar::new());
+    let wait_with_lock = || {
+        let guard = mutex.lock();
+        ramie::yield_now();
+        drop(guard);
+        // Without a lock.
+        ramie::yield_now();
+    };
+    // Nobody has asked.
+    system.run(wait_with_lock);
+    assert!(waits_with_locks().is_empty());
+    count_waits_with_locks(true);
+    let lines = system.run(|| {
+        (0..3).for_each(|_| wait_with_lock());
+        // The lock that was taken last; and a read lock is one.
+        let outer = mutex.try_lock().expect("nobody has it");
+        let lock_line = line!() + 1;
+        let inner = rwlock.read();
+        let wait_line = line!() + 1;
+        ramie::yield_now();
+        drop(inner);
+        drop(outer);
+        // Jobs that run meanwhile hold nothing, and one that is resumed holds what it held.
+        let gate = Counter::new(1);
+        ramie::scope(|s| {
+            s.detach(|| {
+                let _guard = rwlock.write();
+                gate.wait();
+            });
+            s.detach(|| {
+                ramie::yield_now();
+                gate.signal();
+                ramie::yield_now();
+            });
+        });
+        (lock_line, wait_line)
+    });
+    // A wait for a condition gives the mutex up.
+    system.scope(|s| {
+        s.detach(|| condvar.wait_while(&mut mutex.lock(), |n| *n == 0));
+        s.detach(|| {
+            *mutex.lock() = 1;
+            condvar.notify_all();
+        });
+    });
+    count_waits_with_locks(false);
+    system.run(wait_with_lock);
+    let counted = waits_with_locks();
+    let total: u64 = counted.iter().map(|waits| waits.count).sum();
+    assert_eq!((counted.len(), counted[0].count, total), (3, 3, 5), "{counted:#?}");
+    let nested = |waits: &&WaitsWithLock| {
+        waits.locked_at.file() == file!() && (waits.locked_at.line(), waits.waited_at.line()) == lines
+    };
+    assert!(counted.iter().any(|waits| nested(&waits)), "{counted:#?}");
+    count_waits_with_locks(true);
+    assert!(waits_with_locks().is_empty(), "begun anew");
+    count_waits_with_locks(false);
+}
