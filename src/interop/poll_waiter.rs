@@ -72,10 +72,10 @@ unsafe impl Slot for PollWaiter {
 
 impl PollWaiter {
     fn take(waker: &Waker, shares: u32) -> &'static Self {
-        let slot = current::with_caches(|caches| caches.polls.alloc::<PollWaiter>());
-        slot.shares.store(shares, Ordering::Relaxed);
         // A clone is code of users.
         let waker = waker.clone();
+        let slot = current::with_caches(|caches| caches.polls.alloc::<PollWaiter>());
+        slot.shares.store(shares, Ordering::Relaxed);
         *lock(&slot.waker) = Some(waker);
         slot
     }
@@ -186,13 +186,13 @@ impl Registered {
         if !self.slot.claim.is_open(self.ticket) {
             return true;
         }
-        let mut place = lock(&self.slot.waker);
-        let before = match &mut *place {
-            Some(known) if known.will_wake(waker) => None,
-            place => place.replace(waker.clone()),
-        };
-        drop(place);
-        drop(before);
+        let is_known = lock(&self.slot.waker).as_ref().is_some_and(|known| known.will_wake(waker));
+        if !is_known {
+            // A clone, and a drop, are code of users.
+            let waker = waker.clone();
+            let before = lock(&self.slot.waker).replace(waker);
+            drop(before);
+        }
         // Whoever has claimed it in between may have woken the one before.
         !self.slot.claim.is_open(self.ticket)
     }
@@ -200,7 +200,10 @@ impl Registered {
     /// Ends a wait that was woken.
     pub(crate) fn finish(self) {
         self.slot.claim.finish();
+        // The last poll may have come after the wake.
+        let waker = lock(&self.slot.waker).take();
         self.slot.drop_shares(1);
+        drop(waker);
     }
 
     /// Ends a wait whose future is dropped, or that was not registered; false if it was woken before. If this is true, the caller takes the entry

@@ -18,6 +18,7 @@ use crate::fiber::switch;
 use crate::memory::slots::Caches;
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
+use crate::sync::CancelToken;
 use crate::sync::cancel::JobLink;
 use crate::system::core::SystemCore;
 use crate::trace::site::SiteRef;
@@ -481,6 +482,7 @@ pub(crate) unsafe fn create_with_extras<F, R>(
     new: &NewJob<'_>,
     extras: Extras,
     held: bool,
+    token: Option<&CancelToken>,
     closure: F,
 ) -> JobPtr
 where
@@ -493,6 +495,21 @@ where
         Typed::<F, R, SPECIAL>::put(job, closure);
     }
     job.header().fill(Typed::<F, R, SPECIAL>::VTABLE, new.tag, new.group, new.site);
-    job.header().state.submit(new.owner, held);
+    let Some(token) = token else {
+        job.header().state.submit(new.owner, held);
+        return job;
+    };
+    // Before anybody can know of the job: as soon as it is submitted, a shutdown may look at its block and claim it. A cancellation that comes
+    // before that finds nothing to claim, and is seen below.
+    let extras = job.extras().expect("just written");
+    token.register_job(job, &extras.cancel);
+    job.header().state.submit_watched(new.owner, held);
+    if token.is_cancelled() {
+        // The block stays this job's: its entry is in no queue yet.
+        if let Some(claimed) = job.header().state.claim() {
+            // SAFETY: claimed just now.
+            unsafe { super::handle::cancel_claimed(job, claimed.held) };
+        }
+    }
     job
 }

@@ -4,7 +4,7 @@
 
 use super::bare;
 use super::body::{self, Extras, NewJob};
-use super::handle::{JobHandle, RawHandle, cancel_claimed};
+use super::handle::{JobHandle, RawHandle};
 use super::header::{self, JobPtr, JobRef, job_tag};
 use super::state::{Outcome, Owner, Popped};
 use crate::Counter;
@@ -418,10 +418,7 @@ impl<'system> JobSpec<'system> {
             cancel: JobLink::new(),
         };
         // SAFETY: as above.
-        let job = unsafe { body::create_with_extras::<F, T>(&new, extras, held, f) };
-        if let Some(token) = &self.token {
-            watch(job, token);
-        }
+        let job = unsafe { body::create_with_extras::<F, T>(&new, extras, held, self.token.as_ref(), f) };
         if held {
             // SAFETY: just created, held.
             unsafe { hold(core, job, self.after.iter()) };
@@ -649,18 +646,6 @@ unsafe fn push_member(worker: &Worker, job: JobRef, group: *const Group) {
     match unsafe { group.as_ref() } {
         Some(group) if group.raises(worker.priority()) => worker.push_at(job, group.raised_to()),
         _ => worker.push(job),
-    }
-}
-
-/// Makes a job, which nobody else knows yet, known to its token, and drops it if that is cancelled. It is queued as others are: what takes it out finds that it was claimed.
-#[cold]
-fn watch(job: JobPtr, token: &CancelToken) {
-    let (state, extras) = (&job.header().state, job.extras().expect("jobs with a token have extras"));
-    state.watch();
-    if !token.register_job(job, &extras.cancel) {
-        let claimed = state.claim().expect("nobody else knows of it");
-        // SAFETY: claimed above.
-        unsafe { cancel_claimed(job, claimed.held) };
     }
 }
 

@@ -119,6 +119,11 @@ impl JobState {
     /// Free -> Pending. Only the block's owner calls this, before anybody else knows of the job.
     #[inline]
     pub(crate) fn submit(&self, owner: Owner, held: bool) {
+        self.submit_with(owner, held, 0);
+    }
+
+    #[inline]
+    fn submit_with(&self, owner: Owner, held: bool, watched: u64) {
         let word = self.0.load(Ordering::Relaxed) & GENERATION_MASK;
         let kind = match owner {
             Owner::Handle => 0,
@@ -127,12 +132,12 @@ impl JobState {
         };
         let place = if held { HELD } else { QUEUED };
         // ORDERING: Release, for shutdowns that look at all blocks; queues publish it by themselves.
-        self.0.store(word | LIVE | PENDING | place | kind, Ordering::Release);
+        self.0.store(word | LIVE | PENDING | place | kind | watched, Ordering::Release);
     }
 
-    /// A token is about to know of the job. Only the block's owner calls this, before anybody else knows of it.
-    pub(crate) fn watch(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed) | WATCHED, Ordering::Release);
+    /// As [`submit`](Self::submit), for a job that a token knows already.
+    pub(crate) fn submit_watched(&self, owner: Owner, held: bool) {
+        self.submit_with(owner, held, WATCHED);
     }
 
     /// Held -> queued: all counters have reached zero. False if the job was claimed meanwhile (by cancel

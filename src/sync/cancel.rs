@@ -240,13 +240,13 @@ impl CancelToken {
         self.cell.lock().waiters.remove(entry);
     }
 
-    /// Registers a job, which nobody else knows yet; false if the token is cancelled.
-    pub(crate) fn register_job(&self, job: JobPtr, link: &'static JobLink) -> bool {
+    /// Registers a job that was not submitted yet, unless the token is cancelled.
+    pub(crate) fn register_job(&self, job: JobPtr, link: &'static JobLink) {
         link.job.set(Some(job));
         link.token.set(Some(self.clone()));
         let mut known = self.cell.lock();
         if self.is_cancelled() {
-            return false;
+            return;
         }
         link.previous.set(ptr::null());
         link.next.set(known.jobs);
@@ -256,7 +256,6 @@ impl CancelToken {
             first.previous.set(link);
         }
         known.jobs = link;
-        true
     }
 }
 

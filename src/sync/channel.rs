@@ -480,9 +480,17 @@ impl<T> Shared<T> {
         let mut woken = Woken::none();
         let mut inner = self.lock();
         inner.senders_gone = true;
-        // What is left goes to those who wait for it, behind a future that was told of it.
-        inner.settle(&mut woken);
-        inner.receivers.claim_all_giving(CLOSED, &mut woken);
+        // What is left goes to those who wait behind a future that was told of it; futures look by themselves.
+        while let Some((wants, entry)) = inner.receivers.first() {
+            let gets_one = wants == WANTS_HANDOVER && !inner.messages.is_empty();
+            if inner.receivers.claim_first(if gets_one { HANDED_OVER } else { CLOSED }, &mut woken)
+                && gets_one
+            {
+                let message = inner.messages.pop_front();
+                // SAFETY: as in `hand_over_first`.
+                unsafe { *(*entry.cast::<Place<T>>()).message.get() = message };
+            }
+        }
         self.unlock(inner, woken);
     }
 

@@ -240,7 +240,8 @@ impl RawMutex {
                 Waited::TimedOut if in_place && left.is_none_or(|left| left > IN_PLACE_LOOK) => {
                     losses = LOSSES_MAX;
                 }
-                Waited::TimedOut | Waited::Cancelled => return Ok(false),
+                // It may be free: whoever was woken may not have come yet.
+                Waited::TimedOut | Waited::Cancelled => return Ok(self.word.try_lock()),
             }
         }
     }

@@ -55,7 +55,7 @@ where
                 owner: Owner::Nobody,
             };
             // SAFETY: what the closure borrows lives until the group's wait below is over.
-            let job = unsafe { job::create_with_extras(&new, Extras::pinned_to(index), false, call) };
+            let job = unsafe { job::create_with_extras(&new, Extras::pinned_to(index), false, None, call) };
             if let Some(own) = own {
                 own.count_submitted(1);
             }

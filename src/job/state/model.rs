@@ -54,6 +54,15 @@ fn get(tally: &Tally) -> usize {
 
 impl Model {
     fn new(owner: Owner, held: bool) -> Arc<Self> {
+        Self::with(|state| state.submit(owner, held))
+    }
+
+    /// One that a token knows.
+    fn watched(owner: Owner, held: bool) -> Arc<Self> {
+        Self::with(|state| state.submit_watched(owner, held))
+    }
+
+    fn with(submit: impl FnOnce(&JobState)) -> Arc<Self> {
         let model = Self {
             state: JobState::free(),
             body: UnsafeCell::new(Body::Closure),
@@ -65,7 +74,7 @@ impl Model {
             waits: Tally::new(0),
             frees: Tally::new(0),
         };
-        model.state.submit(owner, held);
+        submit(&model.state);
         Arc::new(model)
     }
 
@@ -453,8 +462,7 @@ fn a_detached_held_job_is_released_or_abandoned() {
 #[test]
 fn a_detached_job_that_is_watched_is_run_or_cancelled() {
     explore(5, || {
-        let model = Model::new(Owner::Nobody, false);
-        model.state.watch();
+        let model = Model::watched(Owner::Nobody, false);
         let worker = model.spawn(Model::pop_and_run);
         model.cancel();
         join([worker]);
@@ -466,8 +474,7 @@ fn a_detached_job_that_is_watched_is_run_or_cancelled() {
 #[test]
 fn a_detached_held_job_that_is_watched_is_released_or_cancelled() {
     explore(5, || {
-        let model = Model::new(Owner::Nobody, true);
-        model.state.watch();
+        let model = Model::watched(Owner::Nobody, true);
         let link = model.spawn(Model::release_and_run);
         model.cancel();
         join([link]);

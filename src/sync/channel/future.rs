@@ -17,13 +17,10 @@ pub(super) struct Receiving(Option<Registered>);
 
 impl Receiving {
     pub(super) fn poll<T>(&mut self, shared: &Shared<T>, waker: &Waker) -> Poll<Result<T, ReceiveError>> {
-        match self.0.take() {
-            Some(registered) if !registered.is_woken(waker) => {
-                self.0 = Some(registered);
-                return Poll::Pending;
-            }
-            told => told.into_iter().for_each(Registered::finish),
+        if self.0.as_ref().is_some_and(|registered| !registered.is_woken(waker)) {
+            return Poll::Pending;
         }
+        self.0.take().into_iter().for_each(Registered::finish);
         match shared.take() {
             Take::Received(message) => return Poll::Ready(Ok(message)),
             Take::Closed => return Poll::Ready(Err(ReceiveError)),
@@ -125,13 +122,10 @@ impl<T> Future for SendFuture<'_, T> {
     /// If it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match this.registered.take() {
-            Some(registered) if !registered.is_woken(context.waker()) => {
-                this.registered = Some(registered);
-                return Poll::Pending;
-            }
-            told => told.into_iter().for_each(Registered::finish),
+        if this.registered.as_ref().is_some_and(|registered| !registered.is_woken(context.waker())) {
+            return Poll::Pending;
         }
+        this.registered.take().into_iter().for_each(Registered::finish);
         let message = this.message.take().expect("SendFuture: polled after it was ready");
         let message = match this.shared.offer(message) {
             Offer::Sent => return Poll::Ready(Ok(())),
