@@ -355,11 +355,13 @@ mod slot {
         /// Called by the fiber itself.
         #[inline]
         pub(crate) fn set_job_word(&self, word: *mut ()) {
-            self.site.store(word, Ordering::Relaxed);
+            // ORDERING: Release publishes locals to dumps.
+            self.site.store(word, Ordering::Release);
         }
 
         pub(crate) fn site(&self) -> SiteRef {
-            let word = self.job_word();
+            // ORDERING: Acquire pairs with the Release in `set_job_word`.
+            let word = self.site.load(Ordering::Acquire);
             let word = JobLocals::from_word(word).map_or(word, JobLocals::site_word);
             // SAFETY: null at first, then what `enter_job` was given.
             unsafe { SiteRef::from_raw(word) }

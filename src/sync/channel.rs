@@ -684,7 +684,8 @@ impl<T> Receiver<T> {
         self.shared.receive_within(Bounds { limit: None, token: Some(token) }, Location::caller())
     }
 
-    /// As [`recv`](Self::recv), for async code. A future that waits may be overtaken by jobs and threads that receive.
+    /// As [`recv`](Self::recv), for async code. A future that waits may be overtaken by jobs and threads that receive. One that was woken, and is kept without
+    /// being polled or dropped, keeps those waiting who came after it.
     pub fn recv_async(&self) -> ReceiveFuture<'_, T> {
         ReceiveFuture::new(&self.shared)
     }

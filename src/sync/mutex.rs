@@ -70,10 +70,10 @@ pub type MappedMutexGuard<'a, T> = lock_api::MappedMutexGuard<'a, RawMutex, T>;
 
 /// How often whoever finds a mutex taken looks again, with 1, 2, 4 and so on busy-wait instructions in between.
 const SPIN_ROUNDS: u32 = 6;
-/// How long a thread that blocks in place sleeps between two looks.
-const IN_PLACE_LOOK: Duration = Duration::from_millis(1);
 /// The same while others wait.
 const SPIN_ROUNDS_BESIDE: u32 = 3;
+/// How long a thread that blocks in place sleeps between two looks.
+const IN_PLACE_LOOK: Duration = Duration::from_millis(1);
 
 /// The mutex behind a [`Mutex`], without data.
 pub struct RawMutex {
