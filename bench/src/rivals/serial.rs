@@ -1,7 +1,7 @@
 //! Plain code on one thread: the time that is there to be divided.
 
 use std::{
-    future::{Future, Ready},
+    future::Future,
     mem::MaybeUninit,
     pin::pin,
     task::{Context, Poll, Waker},
@@ -64,10 +64,11 @@ fn fib(params: &Params) -> Measured {
 
 /// A poll, by whoever knows that the future is ready.
 fn block_on_ready(params: &Params) -> Measured {
-    let poll = |future: Ready<u64>| pin!(future).poll(&mut Context::from_waker(Waker::noop()));
-    block_on_ready::measure(params, |future| match poll(future) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("the future is ready"),
+    block_on_ready::measure(params, |future| {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => unreachable!("the future is ready"),
+        }
     })
 }
 

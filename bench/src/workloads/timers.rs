@@ -1,8 +1,8 @@
 //! 100,000 tasks sleep at the same time: what a timer costs that expires.
 //!
 //! One task starts them all; each sleeps for 200 ms and ends. What a round takes beyond the 200 ms is the starting, as far
-//! as it comes before the last sleep begins, and everything after the last sleep's due time. The processor time is that of the whole
-//! process, so that work that is done while all sleep counts as well.
+//! as it comes before the last sleep begins, and everything after the last sleep's due time. The processor time is that
+//! of the whole process, so that work that is done while all sleep counts as well.
 
 use std::time::{Duration, Instant};
 
