@@ -32,6 +32,46 @@ fn a_token_is_cancelled_once_and_with_its_parent() {
     root.wait();
 }
 
+/// Whoever returns from cancelling a token finds its whole tree cancelled, whoever was first.
+#[test]
+fn a_tree_is_cancelled_when_cancel_returns() {
+    let _watch = watch("a tree is cancelled", 120);
+    for _ in 0..200 * soak() {
+        let root = CancelToken::new();
+        let children: Vec<_> = (0..20).map(|_| root.child()).collect();
+        let tokens: Vec<_> = children.iter().flat_map(|child| [child.clone(), child.child()]).collect();
+        let barrier = std::sync::Barrier::new(3);
+        std::thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    barrier.wait();
+                    root.cancel();
+                    assert!(tokens.iter().all(CancelToken::is_cancelled));
+                    assert!(tokens[0].child().is_cancelled(), "born cancelled");
+                });
+            }
+        });
+    }
+}
+
+/// Trees may be so deep that nothing may go through them by recursion.
+#[test]
+fn a_long_line_of_tokens_is_cancelled_and_dropped() {
+    for is_cancelled in [false, true] {
+        let root = CancelToken::new();
+        let mut last = root.clone();
+        for _ in 0..200_000 {
+            last = last.child();
+        }
+        if is_cancelled {
+            root.cancel();
+        }
+        drop(root);
+        assert_eq!(last.is_cancelled(), is_cancelled);
+        drop(last);
+    }
+}
+
 /// Every wait that takes a token.
 fn every_wait(token: &CancelToken) -> Vec<Box<dyn Fn() -> bool + Send + Sync + '_>> {
     let (full_sender, full_receiver) = channel::bounded(1);
@@ -273,6 +313,57 @@ fn jobs_start_end_and_are_cancelled_in_races() {
         }
         system.wait_idle();
         census.assert_all_dropped((rounds * each) as usize);
+    }
+}
+
+/// A system is abandoned while jobs are submitted to it that have a token, and while that is cancelled: whoever claims a job drops it, and no
+/// token goes on to know of it.
+#[test]
+fn systems_are_abandoned_beside_submissions_with_tokens() {
+    let _watch = watch("abandon with tokens", 300);
+    let seed = common::seed();
+    for workers in WORKERS {
+        for round in 0..20 * soak() as u64 {
+            let (system, census) = (common::system(workers), Census::default());
+            let (token, made, begun) = (CancelToken::new(), AtomicUsize::new(0), Counter::new(2));
+            let never = Counter::new(1);
+            std::thread::scope(|threads| {
+                for thread in 0..2 {
+                    let (system, census, token) = (&system, &census, &token);
+                    let (made, begun, never) = (&made, &begun, &never);
+                    threads.spawn(move || {
+                        let mut rng = Rng(common::mix(seed ^ round ^ thread << 32));
+                        for n in 0..200 {
+                            if n == 10 {
+                                // Before anything is waited for that only the end of all can end.
+                                begun.signal();
+                            }
+                            made.fetch_add(1, SeqCst);
+                            let item = census.item();
+                            let own = if n % 7 == 0 { token.child() } else { token.clone() };
+                            let job = system.job().cancel_token(&own);
+                            match rng.below(if n < 10 { 1 } else { 4 }) {
+                                0 => drop(job.spawn(move || item)),
+                                1 => drop(job.after(never).spawn(move || item).join()),
+                                2 => drop(job.spawn(move || drop(item)).join()),
+                                _ => job.detach(move || drop(item)),
+                            }
+                        }
+                    });
+                }
+                threads.spawn(|| {
+                    begun.wait();
+                    (0..Rng(seed ^ round).below(2000)).for_each(|_| std::hint::spin_loop());
+                    token.cancel();
+                });
+                begun.wait();
+                (0..Rng(common::mix(seed) ^ round).below(2000)).for_each(|_| std::hint::spin_loop());
+                system.shutdown(ramie::Drain::Abandon).expect("from outside");
+            });
+            assert!(system.shutdown(ramie::Drain::Finish).expect("from outside").finished);
+            census.assert_all_dropped(made.into_inner());
+            token.cancel();
+        }
     }
 }
 

@@ -67,4 +67,35 @@ fn waits_during_which_a_lock_is_held_are_counted_by_place() {
     count_waits_with_locks(true);
     assert!(waits_with_locks().is_empty(), "begun anew");
     count_waits_with_locks(false);
+    // What was held when nobody counted any longer is not held when somebody counts again: it was not seen how it was given up.
+    count_waits_with_locks(true);
+    system.run(|| {
+        let guard = mutex.lock();
+        count_waits_with_locks(false);
+        ramie::yield_now();
+        drop(guard);
+        count_waits_with_locks(true);
+        ramie::yield_now();
+        // Nor does the next job hold what this one leaks.
+        std::mem::forget(rwlock.read());
+    });
+    system.run(ramie::yield_now);
+    assert_eq!(waits_with_locks(), []);
+    // One that is lent to those who wait is held again afterwards, and given up only once.
+    let lent = Mutex::new(0);
+    system.run(|| {
+        let mut guard = lent.lock();
+        ramie::scope(|s| {
+            s.detach(|| *lent.lock() += 1);
+            ramie::yield_now();
+            lock_api::MutexGuard::bump(&mut guard);
+        });
+        assert_eq!(*guard, 1);
+        drop(guard);
+        let before: u64 = waits_with_locks().iter().map(|waits| waits.count).sum();
+        ramie::yield_now();
+        let after: u64 = waits_with_locks().iter().map(|waits| waits.count).sum();
+        assert_eq!(before, after);
+    });
+    count_waits_with_locks(false);
 }

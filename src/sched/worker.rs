@@ -1389,6 +1389,7 @@ impl Worker {
         // bound.
         let bound = self.binds_next.take().then(super::current::bind_fiber);
         self.set_priority(priority);
+        held::forget(self);
         if self.isolates_float.get() {
             self.begin_with_own_float_control();
         }
@@ -1414,6 +1415,7 @@ impl Worker {
                         return self.run_and_go_on(job, priority);
                     }
                     self.set_priority(priority);
+                    held::forget(self);
                     if self.isolates_float.get() {
                         self.begin_with_own_float_control();
                     }

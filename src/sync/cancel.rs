@@ -1,7 +1,7 @@
 //! `CancelToken`: tells jobs, and those who wait, to stop.
 //!
 //! A token knows, under one lock, who waits for something with it in hand, which unstarted jobs it has, and its children. To cancel is to
-//! set the flag and to take all of these out, under the lock; after that the waiters are woken and the jobs dropped. Whoever comes
+//! set the flags of the whole tree, each under its lock, and then to take waiters and jobs out; after that the waiters are woken and the jobs dropped. Whoever comes
 //! later sees the flag under the same lock. A waiter is woken by whoever wins its claim word; a job is dropped by whoever claims its state.
 
 #![expect(unsafe_code, reason = "waiters live on stacks, jobs in their blocks")]
@@ -51,8 +51,13 @@ pub struct CancelToken {
     cell: Arc<TokenCell>,
 }
 
+/// The token is cancelled.
+const CANCELLED: u32 = 1;
+/// So are all its children and theirs.
+const WITH_CHILDREN: u32 = 2;
+
 struct TokenCell {
-    /// Whether it is cancelled: 0 or 1. Set under the lock.
+    /// 0, [`CANCELLED`], which is set under the lock, or [`WITH_CHILDREN`].
     cancelled: AtomicU32,
     known: Mutex<Known>,
     /// The token that this one is a child of, and its place there.
@@ -92,7 +97,7 @@ impl CancelToken {
         });
         let child = Self::with_parent(Some((self.clone(), place)));
         if self.is_cancelled() {
-            child.cell.cancelled.store(1, Ordering::Release);
+            child.cell.cancelled.store(CANCELLED, Ordering::Release);
         }
         known.children[place] = Some(Arc::downgrade(&child.cell));
         child
@@ -116,22 +121,40 @@ impl CancelToken {
     }
 
     /// Cancels it and its children: wakes all waits that have it, and drops all jobs that have it and were not started. The captures of those are dropped on
-    /// the calling thread.
+    /// the calling thread, after all tokens are cancelled. When it returns they are, also if somebody else cancels them at the same time; that one may still be dropping jobs then.
     pub fn cancel(&self) {
-        let mut left = vec![self.clone()];
-        while let Some(token) = left.pop() {
-            token.cancel_one(&mut left);
+        // ORDERING: Acquire, as in `is_cancelled`.
+        if self.cell.cancelled.load(Ordering::Acquire) == WITH_CHILDREN {
+            return;
+        }
+        let mut tokens = vec![self.clone()];
+        let mut next = 0;
+        while let Some(token) = tokens.get(next).cloned() {
+            token.set_flag(&mut tokens);
+            next += 1;
+        }
+        // Children first: their own are cancelled, and those that come are born so.
+        for token in tokens.iter().rev() {
+            token.cell.cancelled.store(WITH_CHILDREN, Ordering::Release);
+        }
+        for token in &tokens {
+            token.wake_and_drop();
         }
     }
 
-    /// Cancels this one, and adds its children to `left`.
-    fn cancel_one(&self, left: &mut Vec<CancelToken>) {
+    /// Lets everybody see that this one is cancelled, and adds its children to `tokens`.
+    fn set_flag(&self, tokens: &mut Vec<CancelToken>) {
+        let known = self.cell.lock();
+        // ORDERING: Release for those who see it. Under the lock, so that nobody registers after it.
+        self.cell.cancelled.fetch_max(CANCELLED, Ordering::Release);
+        let children = known.children.iter().flatten().filter_map(Weak::upgrade);
+        tokens.extend(children.map(|cell| CancelToken { cell }));
+    }
+
+    /// Wakes who waits with this token, which is cancelled, and drops its jobs.
+    fn wake_and_drop(&self) {
         let mut woken = Woken::none();
         let mut known = self.cell.lock();
-        // ORDERING: Release for those who see it.
-        if self.cell.cancelled.swap(1, Ordering::Release) != 0 {
-            return;
-        }
         known.waiters.claim_all_as(Reason::Cancelled, &mut woken);
         let mut dropped: *const JobLink = ptr::null();
         // SAFETY: links in the list are in place while the lock is held.
@@ -145,9 +168,6 @@ impl CancelToken {
                 dropped = link;
             }
         }
-        left.extend(
-            known.children.iter().flatten().filter_map(Weak::upgrade).map(|cell| CancelToken { cell }),
-        );
         drop(known);
         wait::wake_all(woken);
         // SAFETY: a claimed job's block is the claimer's until it is discarded.
@@ -267,10 +287,14 @@ impl TokenCell {
 
 impl Drop for TokenCell {
     fn drop(&mut self) {
-        if let Some((parent, place)) = &self.parent {
-            let mut known = parent.cell.lock();
-            known.children[*place] = None;
-            known.free.push(*place);
+        // Not by recursion: a chain of tokens may be of any length.
+        let mut parent = self.parent.take();
+        while let Some((token, place)) = parent.take() {
+            let mut known = token.cell.lock();
+            known.children[place] = None;
+            known.free.push(place);
+            drop(known);
+            parent = Arc::into_inner(token.cell).and_then(|mut cell| cell.parent.take());
         }
     }
 }

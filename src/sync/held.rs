@@ -5,12 +5,12 @@
 
 use crate::sched::current;
 use crate::sched::worker::Worker;
-use std::cell::Cell;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-static IS_COUNTING: AtomicBool = AtomicBool::new(false);
+/// Odd while somebody wants the counts; what was noted in another epoch is not believed.
+static EPOCH: AtomicU32 = AtomicU32::new(0);
 static COUNTED: Mutex<Vec<WaitsWithLock>> = Mutex::new(Vec::new());
 
 // Not the model checkers': it is no part of what they explore.
@@ -31,7 +31,7 @@ pub struct WaitsWithLock {
 }
 
 /// Counts, from now on or no longer, the waits of jobs that hold a [`Mutex`](super::Mutex) or a [`RwLock`](super::RwLock) meanwhile, by place; to begin with,
-/// all counts are zero. For the whole process. A lock that was taken before is not known.
+/// all counts are zero. For the whole process. A lock that was taken before is not known, and one whose guard was leaked is forgotten when the job ends.
 ///
 /// Such waits are correct, but make everybody wait who wants the lock.
 ///
@@ -53,10 +53,15 @@ pub struct WaitsWithLock {
 /// assert_eq!(sync::waits_with_locks()[0].count, 1);
 /// ```
 pub fn count_waits_with_locks(enabled: bool) {
+    // One caller at a time.
+    let mut counted = counted();
     if enabled {
-        counted().clear();
+        counted.clear();
     }
-    IS_COUNTING.store(enabled, Ordering::Relaxed);
+    let epoch = EPOCH.load(Ordering::Relaxed);
+    let next =
+        if enabled { (epoch | 1).wrapping_add(2 * (epoch & 1)) } else { epoch.wrapping_add(epoch & 1) };
+    EPOCH.store(next, Ordering::Relaxed);
 }
 
 /// What was counted since [`count_waits_with_locks`] was called; the most frequent first.
@@ -69,14 +74,28 @@ pub fn waits_with_locks() -> Vec<WaitsWithLock> {
 /// The locks that the running fiber of a worker holds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Held {
+    epoch: u32,
     count: u32,
     /// Where the last one was taken.
     last: Option<&'static Location<'static>>,
 }
 
-fn with_held(f: impl FnOnce(&Cell<Held>)) {
+impl Held {
+    const fn none(epoch: u32) -> Self {
+        Self { epoch, count: 0, last: None }
+    }
+
+    /// What is known in `epoch`.
+    fn in_epoch(self, epoch: u32) -> Self {
+        if self.epoch == epoch { self } else { Self::none(epoch) }
+    }
+}
+
+fn change_held(f: impl FnOnce(&mut Held)) {
     if let Some(worker) = current::worker().filter(|worker| worker.in_fiber()) {
-        f(worker.held_locks());
+        let mut held = worker.held_locks().get().in_epoch(EPOCH.load(Ordering::Relaxed));
+        f(&mut held);
+        worker.held_locks().set(held);
     }
 }
 
@@ -100,7 +119,10 @@ pub(super) fn noted(was_had: bool, site: &'static Location<'static>) -> bool {
 #[cold]
 #[inline(never)]
 fn note_locked_slow(site: &'static Location<'static>) {
-    with_held(|held| held.set(Held { count: held.get().count + 1, last: Some(site) }));
+    change_held(|held| {
+        held.count += 1;
+        held.last = Some(site);
+    });
 }
 
 /// The caller gives a lock up.
@@ -114,11 +136,10 @@ pub(super) fn note_unlocked() {
 #[cold]
 #[inline(never)]
 fn note_unlocked_slow() {
-    with_held(|held| {
-        let Held { count, last } = held.get();
+    change_held(|held| {
         // It may have been taken before counting began.
-        let count = count.saturating_sub(1);
-        held.set(Held { count, last: last.filter(|_| count > 0) });
+        held.count = held.count.saturating_sub(1);
+        held.last = held.last.filter(|_| held.count > 0);
     });
 }
 
@@ -128,7 +149,7 @@ pub(crate) struct Kept(Option<Held>);
 /// Whether locks are counted now.
 #[inline(always)]
 pub(crate) fn are_counted() -> bool {
-    IS_COUNTING.load(Ordering::Relaxed)
+    EPOCH.load(Ordering::Relaxed) & 1 != 0
 }
 
 /// The fiber of `worker` is about to suspend.
@@ -137,7 +158,7 @@ pub(crate) fn keep(worker: &Worker) -> Kept {
 }
 
 fn take(worker: &Worker) -> Held {
-    let held = worker.held_locks().take();
+    let held = worker.held_locks().take().in_epoch(EPOCH.load(Ordering::Relaxed));
     let (_, _, waited_at, _) = worker.current_fiber().wait();
     if let (Some(locked_at), Some(waited_at)) = (held.last, waited_at) {
         let mut counted = counted();
@@ -155,8 +176,16 @@ fn take(worker: &Worker) -> Held {
 impl Kept {
     /// The fiber goes on, on the worker that this is.
     pub(crate) fn restore(self) {
-        if let Some(held) = self.0 {
-            with_held(|now| now.set(held));
+        if let Some(kept) = self.0 {
+            change_held(|held| *held = kept.in_epoch(held.epoch));
         }
+    }
+}
+
+/// A fiber of `worker` is about to start a job, and holds nothing: guards of the one before may have been leaked.
+#[inline(always)]
+pub(crate) fn forget(worker: &Worker) {
+    if are_counted() {
+        worker.held_locks().take();
     }
 }

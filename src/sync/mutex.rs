@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 ///
 /// Whoever comes by may take a mutex that is free, also while others wait (*barging*). The first who waits is woken when it becomes free; if it
 /// finds it taken when it runs, it is the first again, and after eight such times the next to get it, by handover. All get it in the order in which they
-/// came, but for that. One waiter at a time is woken; one whose worker is busy with another job runs when that lets it, and those behind it are woken
-/// after another 64 unlocks. A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
+/// came, but for that. One waiter at a time is woken. If its worker is busy with another job, it runs when that job ends or waits, and until then those
+/// behind it wait as well, although the mutex is free; unless others come by, after 64 of whose unlocks the next one is woken. So what must not wait for
+/// long jobs keeps its locks apart from theirs, or gives the long ones [another priority](crate::Priority::Background). A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
 /// first who waits at once.
 ///
 /// While a thread unwinds, a lock blocks it in place; so a destructor that may run then, and locks what other jobs of the worker wait for, is better
@@ -145,8 +146,10 @@ unsafe impl lock_api::RawMutexFair for RawMutex {
     #[track_caller]
     unsafe fn bump(&self) {
         if self.word.is_wanted() {
+            held::note_unlocked();
             wait::wake_all(self.word.hand_over());
             self.lock_unfailing(Location::caller());
+            held::note_locked(Location::caller());
         }
     }
 }

@@ -29,10 +29,10 @@ const QUEUED_MAX: usize = 12_000;
 /// Among how many jobs one is looked for that is to be raised.
 const RAISED_AMONG: usize = 1000;
 /// Where every thread runs beside all others at moments that nobody chooses, some structure may still reach a new
-/// high after the warm-up. Such an event is a doubling, so there can only be a few; a round with more, or six
+/// high after the warm-up. Such an event is a doubling (an allocation and a free at once), so there can only be a few; a round with more, or six
 /// rounds with any (each of eight workers has deques of its own, that thieves fill at random), is a failure. What is allocated for each job, or for one in ten thousand, fails in the first.
 const ROUNDS: usize = 6;
-const EVENTS_MAX: u64 = 8;
+const EVENTS_MAX: u64 = 16;
 
 /// Lets every deque of every priority grow to [`QUEUED_MAX`], one after another: the workers take turns, and none of them
 /// steals before all have had theirs. So does what raising lays aside: at priority High each finds one job to be
@@ -79,7 +79,7 @@ fn check(name: &'static str, mut work: impl FnMut(&JobSystem, usize)) {
                 break;
             }
             assert!(round < ROUNDS, "{name}, {workers} workers: something is allocated in every round");
-            let events = counts.allocations + counts.frees;
+            let events = counts.allocations.max(counts.frees);
             assert!(events <= EVENTS_MAX, "{name}, {workers} workers: {counts:?} for {JOBS} jobs");
         }
     }

@@ -1,5 +1,6 @@
 //! How much memory running tests have: the peaks of their resident sets, as `/proc` has them.
 
+use crate::HEATED;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -18,7 +19,11 @@ impl Peaks {
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Ok(program) = fs::read_link(process.path().join("exe")) else { continue };
             let Some(name) = program.file_name().and_then(|name| name.to_str()) else { continue };
-            if !program.starts_with(target) || !name.starts_with("stress_") {
+            let is_heated = |suite: &&str| match suite.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name.rsplit_once('-').is_some_and(|(test, _)| test == *suite),
+            };
+            if !program.starts_with(target) || !HEATED.iter().any(|suite| is_heated(suite)) {
                 continue;
             }
             let status = fs::read_to_string(process.path().join("status")).unwrap_or_default();
