@@ -16,6 +16,7 @@
 pub(crate) use loom::sync::atomic::{
     AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+mod short_lock;
 #[cfg(shuttle)]
 mod stepped;
 #[cfg(not(any(loom, shuttle)))]
@@ -29,6 +30,8 @@ pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
+
+pub(crate) use short_lock::{ShortGuard, ShortMutex};
 
 /// Locks `mutex`, whether or not a holder panicked.
 ///
@@ -129,7 +132,11 @@ pub(crate) fn asymmetric_fences_available() -> bool {
     if cfg!(any(loom, shuttle)) {
         return false;
     }
-    crate::sys::register_process_wide_barrier()
+    let available = crate::sys::register_process_wide_barrier();
+    if available {
+        short_lock::rely_on_barriers();
+    }
+    available
 }
 
 /// Explores `model` with at most `preemptions` involuntary switches in an execution; the environment

@@ -27,7 +27,7 @@ use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::fiber::claim::{Reason, Ticket};
 use crate::memory::node::Node;
-use crate::primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
+use crate::primitives::{AtomicUsize, Ordering, ShortGuard, ShortMutex, fence};
 use crate::sched::wait::{Bounds, WaitFor, claim_of, wait as sched_wait, wait_bounded};
 use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::collections::VecDeque;
@@ -68,7 +68,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 
 fn make<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
-        inner: Mutex::new(Inner {
+        inner: ShortMutex::new(Inner {
             messages: VecDeque::new(),
             capacity,
             receivers: List::EMPTY,
@@ -96,7 +96,7 @@ pub struct Receiver<T> {
 }
 
 struct Shared<T> {
-    inner: Mutex<Inner<T>>,
+    inner: ShortMutex<Inner<T>>,
     /// How many messages there were when somebody let go of the lock: a hint that saves those a step who are going to wait.
     count_hint: AtomicUsize,
     capacity: usize,
@@ -234,13 +234,14 @@ impl<T> Inner<T> {
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        lock(&self.inner)
+    #[inline(always)]
+    fn lock(&self) -> ShortGuard<'_, Inner<T>> {
+        self.inner.lock()
     }
 
     /// Lets go of the lock, and wakes those who were claimed.
     #[inline]
-    fn unlock(&self, inner: MutexGuard<'_, Inner<T>>, woken: Woken) {
+    fn unlock(&self, inner: ShortGuard<'_, Inner<T>>, woken: Woken) {
         self.count_hint.store(inner.messages.len(), Ordering::Relaxed);
         drop(inner);
         wait::wake_all(woken);

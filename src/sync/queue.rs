@@ -10,7 +10,7 @@
 
 use crate::fiber::claim::{Claim, Reason, Ticket};
 use crate::memory::node::Node;
-use crate::primitives::{Mutex, MutexGuard, lock};
+use crate::primitives::{ShortGuard, ShortMutex};
 use std::cell::Cell;
 use std::ptr;
 
@@ -78,7 +78,7 @@ impl Entry {
 }
 
 /// See the [module](self).
-pub(crate) struct Queue(Mutex<List>);
+pub(crate) struct Queue(ShortMutex<List>);
 
 /// What is under the lock.
 pub(crate) struct List {
@@ -92,16 +92,17 @@ unsafe impl Send for List {}
 impl Queue {
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(List::EMPTY))
+        Self(ShortMutex::new(List::EMPTY))
     }
 
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(List::EMPTY))
+        Self(ShortMutex::new(List::EMPTY))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, List> {
-        lock(&self.0)
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> ShortGuard<'_, List> {
+        self.0.lock()
     }
 }
 

@@ -65,9 +65,14 @@ pub(crate) mod futex {
 
     /// Wakes one thread that sleeps on `word`.
     pub(crate) fn wake_one(word: &AtomicU32) {
+        wake_one_at(word);
+    }
+
+    /// Wakes one thread that sleeps on a word at this address, if there is any.
+    pub(crate) fn wake_one_at(word: *const AtomicU32) {
         // SAFETY: the kernel uses only the word's address.
         unsafe {
-            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
+            libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) use linux::{process_wide_barrier, register_process_wide_barrier};
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 pub(crate) use linux::affinity::{pin_this_thread, usable_cpus};
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+pub(crate) use linux::futex;
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 pub(crate) use linux::idle::become_idle_thread;
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 pub(crate) use linux::thread_clock::{clock_of_this_thread, read_thread_clock};
