@@ -23,7 +23,7 @@ impl Peaks {
                 Some(prefix) => name.starts_with(prefix),
                 None => name.rsplit_once('-').is_some_and(|(test, _)| test == *suite),
             };
-            if !program.starts_with(target) || !HEATED.iter().any(|suite| is_heated(suite)) {
+            if !program.starts_with(target) || !HEATED.iter().any(is_heated) {
                 continue;
             }
             let status = fs::read_to_string(process.path().join("status")).unwrap_or_default();
