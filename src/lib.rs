@@ -54,8 +54,7 @@ mod scope;
 mod system;
 #[cfg(not(loom))]
 mod topology;
-#[cfg(not(loom))]
-mod trace;
+pub mod trace;
 #[cfg(not(loom))]
 mod worker_local;
 

@@ -54,9 +54,55 @@ fn a_tree_is_cancelled_when_cancel_returns() {
     }
 }
 
+/// What the destructor of a capture waits for may need somebody whom the same call wakes.
+#[test]
+fn everybody_is_woken_before_captures_are_dropped() {
+    struct WaitsInDrop(Counter);
+    impl Drop for WaitsInDrop {
+        fn drop(&mut self) {
+            self.0.wait();
+        }
+    }
+    let _watch = watch("woken before", 60);
+    let system = common::system(2);
+    let (root, never, ended) = (CancelToken::new(), Counter::new(1), Counter::new(1));
+    let child = root.child();
+    let waits = WaitsInDrop(ended.clone());
+    let held = system.job().after(&never).cancel_token(&root).spawn(move || drop(waits));
+    let waiter = system.spawn(move || {
+        let result = never.wait_cancellable(&child);
+        ended.signal();
+        result
+    });
+    root.cancel();
+    assert!(waiter.join().expect("it ends").is_err());
+    assert!(matches!(held.join(), Err(JobError::Cancelled)));
+}
+
+/// Held jobs that are submitted while their token is cancelled: no cancellation passes one by, or it would be held for ever.
+#[test]
+fn held_jobs_are_cancelled_while_they_are_submitted() {
+    let _watch = watch("held while submitted", 120);
+    let system = common::system(1);
+    for round in 0..2000 * soak() as u64 {
+        let (token, never) = (CancelToken::new(), Counter::new(1));
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                (0..Rng(round).below(100)).for_each(|_| std::hint::spin_loop());
+                token.cancel();
+            });
+            for _ in 0..4 {
+                let job = system.job().after(&never).cancel_token(&token).spawn(|| ());
+                assert!(matches!(job.join(), Err(JobError::Cancelled)));
+            }
+        });
+    }
+}
+
 /// Trees may be so deep that nothing may go through them by recursion.
 #[test]
 fn a_long_line_of_tokens_is_cancelled_and_dropped() {
+    let _watch = watch("a long line", 120);
     for is_cancelled in [false, true] {
         let root = CancelToken::new();
         let mut last = root.clone();

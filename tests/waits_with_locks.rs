@@ -84,13 +84,24 @@ fn waits_during_which_a_lock_is_held_are_counted_by_place() {
     // One that is lent to those who wait is held again afterwards, and given up only once.
     let lent = Mutex::new(0);
     system.run(|| {
+        let bump_line = std::cell::Cell::new(0);
         let mut guard = lent.lock();
         ramie::scope(|s| {
             s.detach(|| *lent.lock() += 1);
             ramie::yield_now();
+            bump_line.set(line!() + 1);
             lock_api::MutexGuard::bump(&mut guard);
         });
         assert_eq!(*guard, 1);
+        let held_line = line!() + 1;
+        ramie::yield_now();
+        let waits = waits_with_locks();
+        assert!(
+            waits.iter().all(|waits| waits.waited_at.line() != bump_line.get()),
+            "it is lent: {waits:#?}"
+        );
+        let here = waits.iter().filter(|waits| waits.waited_at.line() == held_line).count();
+        assert_eq!(here, 1, "it holds it: {waits:#?}");
         drop(guard);
         let before: u64 = waits_with_locks().iter().map(|waits| waits.count).sum();
         ramie::yield_now();

@@ -31,6 +31,29 @@ pub(crate) enum Command {
     /// A CPU in parentheses is none that this process may use.
     #[command(verbatim_doc_comment)]
     Topo(TopoArgs),
+    /// Makes a timeline of a recording, and prints what took how long.
+    ///
+    /// A recording is what `Recording::save` and `RecordBuilder::start_streaming` write. Beside it go FILE.html, a page
+    /// that shows the timeline in any browser, without a network, and FILE.json, a trace for
+    /// https://ui.perfetto.dev and chrome://tracing.
+    #[command(verbatim_doc_comment)]
+    Trace(TraceArgs),
+}
+
+/// The arguments of `ramie trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Gives each fiber a track of its own in the trace, too
+    #[arg(long)]
+    pub(crate) fibers: bool,
+
+    /// Prints the summary, and writes nothing
+    #[arg(long)]
+    pub(crate) no_files: bool,
 }
 
 /// The arguments of `ramie topo`.
@@ -83,6 +106,11 @@ pub(crate) struct DemoArgs {
     /// Simulates only: draws and writes nothing
     #[arg(long)]
     pub(crate) no_images: bool,
+
+    /// Records what the workers do into this file, and makes a timeline (FILE.html) and a trace
+    /// (FILE.json) of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 
     /// Runs the simulation again in another form and compares time and result
     #[arg(long, value_name = "WITH")]

@@ -9,6 +9,7 @@ mod error;
 mod picture;
 mod sand;
 mod topo;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Demo(args) => demo::run(&args),
             Command::Topo(args) => topo::run(&args),
+            Command::Trace(args) => trace::run(&args),
         },
         Err(error) => usage(&error),
     };
@@ -51,7 +53,8 @@ fn usage(error: &clap::Error) -> Result<String, Failure> {
     }
     let problem = text.split("\n\n").next().unwrap_or_default();
     let problem = problem.strip_prefix("error: ").unwrap_or(problem);
-    let command = std::env::args().nth(1).filter(|name| name == "topo").unwrap_or_else(|| "demo".to_owned());
+    let named = std::env::args().nth(1).filter(|name| ["topo", "trace"].contains(&name.as_str()));
+    let command = named.unwrap_or_else(|| "demo".to_owned());
     Err(Failure::new(format!("{problem}; see 'ramie {command} --help'")))
 }
 

@@ -35,6 +35,7 @@ mod slot {
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
     use crate::sched::priority::Priority;
     use crate::sched::worker::{Remote, Worker};
+    use crate::trace::event;
     use crate::trace::site::SiteRef;
     use std::cell::UnsafeCell;
     use std::mem::MaybeUninit;
@@ -95,7 +96,7 @@ mod slot {
             matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
         }
 
-        const ALL: [WaitKind; 24] = [
+        pub(crate) const ALL: [WaitKind; 24] = [
             WaitKind::Nothing,
             WaitKind::Counter,
             WaitKind::CounterTarget,
@@ -319,11 +320,12 @@ mod slot {
             self.priority.store(priority as u8, Ordering::Relaxed);
         }
 
-        /// Notes which job runs innermost; gives the one before, for when it has ended.
+        /// Notes which job runs innermost; gives the one before, for when it has ended. `block`: where it was when it was queued, if it was.
         #[inline]
-        pub(crate) fn enter_job(&self, site: SiteRef) -> OuterJob {
+        pub(crate) fn enter_job(&self, site: SiteRef, block: usize) -> OuterJob {
             let before = self.job_word();
             self.set_job_word(site.into_raw());
+            event::job_started(self, site, block);
             OuterJob {
                 word: before,
                 #[cfg(feature = "tracing")]
@@ -333,10 +335,11 @@ mod slot {
 
         /// The job has ended; its locals are dropped.
         #[inline]
-        pub(crate) fn leave_job(&self, outer: OuterJob) {
+        pub(crate) fn leave_job(&self, outer: OuterJob, has_panicked: bool) {
             if let Some(locals) = JobLocals::from_word(self.job_word()) {
                 locals.end(self);
             }
+            event::job_ended(self, has_panicked);
             self.set_job_word(outer.word);
             #[cfg(feature = "tracing")]
             {

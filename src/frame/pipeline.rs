@@ -205,6 +205,7 @@ impl FramePipeline {
                 let Some(input) = inputs.next() else { break };
                 let frame = self.arenas.begin_from(site, "FramePipeline::run");
                 let (number, gate) = run.turns.begin();
+                crate::trace::mark_frame(number);
                 let frame = FrameRun::new(&run, number, frame);
                 let job = scope.job_from(site).name(JOB_NAME);
                 let job = match &gate {

@@ -79,6 +79,13 @@ impl BarePtr {
         unsafe { (*self.0.as_ptr()).group }
     }
 
+    /// Where the job was spawned.
+    #[cold]
+    pub(super) fn site(self) -> SiteRef {
+        // SAFETY: as in `group`.
+        unsafe { ptr::read(&raw const (*self.0.as_ptr()).site) }
+    }
+
     /// Runs the job, or drops it if its system starts no more jobs.
     ///
     /// # Safety
@@ -141,9 +148,9 @@ impl<F: FnOnce()> Typed<F> {
         // SAFETY: promised by the caller.
         let (closure, group, site) = unsafe { Self::take(job, worker.caches()) };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(site);
+        let before = fiber.enter_job(site, job.0.addr().get());
         let result = catch_unwind(AssertUnwindSafe(closure));
-        fiber.leave_job(before);
+        fiber.leave_job(before, result.is_err());
         let worker = worker.now();
         if let Err(payload) = result {
             has_panicked(worker, group, site, payload);

@@ -197,9 +197,9 @@ where
         // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(job.header().site());
+        let before = fiber.enter_job(job.header().site(), job.address());
         let result = catch_unwind(AssertUnwindSafe(closure));
-        fiber.leave_job(before);
+        fiber.leave_job(before, result.is_err());
         // SAFETY: as above; the closure is gone.
         unsafe {
             if !std::mem::needs_drop::<R>() && result.is_ok() && job.header().state.is_known_to_nobody() {
@@ -499,12 +499,12 @@ where
         job.header().state.submit(new.owner, held);
         return job;
     };
-    // Before anybody can know of the job: as soon as it is submitted, a shutdown may look at its block and claim it. A cancellation that comes
-    // before that finds nothing to claim, and is seen below.
     let extras = job.extras().expect("just written");
-    token.register_job(job, &extras.cancel);
-    job.header().state.submit_watched(new.owner, held);
-    if token.is_cancelled() {
+    // As soon as the job is submitted a shutdown may look at its block and claim it, and a token can only claim what was submitted: both happen under the
+    // token's lock, so that whoever cancels finds the job submitted, or is seen.
+    let is_cancelled =
+        token.register_job(job, &extras.cancel, || job.header().state.submit_watched(new.owner, held));
+    if is_cancelled {
         // The block stays this job's: its entry is in no queue yet.
         if let Some(claimed) = job.header().state.claim() {
             // SAFETY: claimed just now.

@@ -197,6 +197,12 @@ impl JobPtr {
         unsafe { self.0.as_ptr().cast::<u8>().add(offset_bytes).cast() }
     }
 
+    /// The address of its block.
+    #[inline(always)]
+    pub(crate) fn address(self) -> usize {
+        self.0.addr().get()
+    }
+
     /// The job's extras, if it was built with some.
     pub(crate) fn extras(self) -> Option<&'static Extras> {
         if self.header().vtable()?.has_extras {
@@ -351,6 +357,16 @@ impl JobRef {
     #[inline]
     pub(crate) fn as_block(self) -> Option<JobPtr> {
         if self.tag() != 0 { None } else { Some(JobPtr(self.0.cast())) }
+    }
+
+    /// Where it is and where it was spawned; `None` for halves of joins and for fibers.
+    #[cold]
+    pub(crate) fn block_and_site(self) -> Option<(usize, SiteRef)> {
+        match (self.as_block(), self.as_bare()) {
+            (Some(job), _) => Some((job.address(), job.header().site())),
+            (_, Some(job)) => Some((job.into_raw().addr().get(), job.site())),
+            (None, None) => None,
+        }
     }
 
     /// The bare job, if it is one.

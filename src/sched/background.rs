@@ -27,10 +27,11 @@ use super::priority::Priority;
 use super::relay::Relay;
 use super::sleep::Sleep;
 use super::spillover::Tiers;
-use super::worker::{Remote, Worker, tally};
+use super::worker::{Remote, Worker};
 use crate::fiber::Fiber;
 use crate::system::core::{Phase, SystemCore};
 use crate::topology::{CpuId, Topology, VictimTable};
+use crate::trace::event;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -235,13 +236,14 @@ impl Worker {
             && core.phase() != Phase::Stopping;
         if is_idle {
             core.notice_idle();
-            tally(&self.remote().tally.parks, 1);
+            self.note_park();
             match trim_in {
                 None => self.remote().parker.park(),
                 Some(left) => {
                     self.remote().parker.park_timeout(left);
                 }
             }
+            event::unparked();
         }
         self.remote().inbox.leave_parked();
         background.sleep.wake_self(index, false);

@@ -1,4 +1,4 @@
-//! The only thread-locals of the crate: which worker this thread is, and the free slots of other threads.
+//! The only thread-locals of the crate: which worker this thread is, the free slots of other threads, and where events are recorded.
 //!
 //! The accessors are never inlined, so that no compiler keeps a thread-local's address across a suspension.
 //! Where fibers are sticky, the worker that they return stays right for as long as the job runs; where they migrate,
@@ -9,6 +9,7 @@
 use super::worker::Worker;
 use crate::fiber::Fiber;
 use crate::memory::slots::Caches;
+use crate::trace::record::OwnRing;
 use std::cell::{Cell, OnceCell};
 use std::ptr;
 
@@ -24,6 +25,8 @@ thread_local! {
     static STICKY: Cell<*const Worker> = const { Cell::new(ptr::null()) };
     /// For threads that are no workers; workers have caches of their own.
     static CACHES: OnceCell<Caches> = const { OnceCell::new() };
+    /// Where this thread's events are recorded.
+    static RING: OwnRing = const { OwnRing::new() };
 }
 
 /// The worker that this thread is, if it is one.
@@ -124,4 +127,11 @@ fn with_thread_caches<R>(f: impl FnOnce(&Caches) -> R) -> R {
         // The thread is ending and its caches are gone: a short-lived set goes back to the depots.
         Err(_) => f.take().expect("not called above")(&Caches::default()),
     }
+}
+
+/// Calls `f` with this thread's place for events. `f` does not suspend.
+#[inline(never)]
+pub(crate) fn with_ring(f: impl FnOnce(&OwnRing)) {
+    // A thread that is ending has none.
+    let _ = RING.try_with(f);
 }

@@ -20,6 +20,7 @@ use crate::memory::prefetch::prefetch_for_write;
 use crate::primitives::{spin_loop, yield_thread};
 use crate::system::core::Phase;
 use crate::topology::StealKind;
+use crate::trace::event;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -365,6 +366,7 @@ impl Worker {
             match deque.steal_some(&mut items[..count], leaves) {
                 Steal::Item(stolen) => {
                     tally(&self.remote().tally.steals[kind as usize], stolen as u64);
+                    event::stole(kind, victim.index.load(Ordering::Relaxed) as usize, stolen);
                     return Some(self.keep_stolen(&items[..stolen], priority));
                 }
                 Steal::Retry => spin_loop(),
@@ -496,7 +498,7 @@ impl Worker {
         // LIVENESS: see `spillover.rs`: a number that is stored after this look leaves a token.
         if self.inbox_try_park() && !has_own_work() && self.tier_sleeps() && core.phase() != Phase::Stopping {
             core.notice_idle();
-            tally(&self.remote().tally.parks, 1);
+            self.note_park();
             // What the guard holds back here may be taken by others.
             self.pass_the_search_on();
             core.hand_over_cpu(self.index());
@@ -506,6 +508,7 @@ impl Worker {
                     self.remote().parker.park_timeout(left);
                 }
             }
+            event::unparked();
         }
         self.remote().inbox.leave_parked();
     }
@@ -630,7 +633,7 @@ impl Worker {
             return woken;
         }
         core.notice_idle();
-        tally(&self.remote().tally.parks, 1);
+        self.note_park();
         if guarded {
             // LIVENESS: pushers of Low work may have relied on this worker's search, and it will not take that
             // work before its time; others may. Nobody is left alone with it: the time limit ends this sleep.
@@ -646,6 +649,7 @@ impl Worker {
                 }
             }
         }
+        event::unparked();
         self.remote().inbox.leave_parked();
         core.sleep.wake_self(self.index(), guarded)
     }

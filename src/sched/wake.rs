@@ -16,6 +16,7 @@ use crate::fiber::{Fiber, FiberState};
 use crate::interop::poll_waiter::PollWaiter;
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots;
+use crate::trace::event;
 use std::ptr;
 
 /// Chains collected at once. With more owners than this some get more than one splice.
@@ -88,7 +89,9 @@ pub(crate) fn wake_id(id: u32) {
 #[inline]
 pub(crate) fn wake_one(node: *mut Node) {
     // SAFETY: nodes live in slots, for ever.
-    match unsafe { &*node }.kind() {
+    let waiter = unsafe { &*node };
+    event::wakes(waiter);
+    match waiter.kind() {
         Kind::Fiber => wake_fiber(current::worker(), node),
         _ => wake_other(node),
     }
@@ -182,6 +185,7 @@ fn wake_many(head: *mut Node, order: Order) {
         let current = unsafe { &*node };
         // Once it is woken, the node may be in another list at once.
         let next = current.link();
+        event::wakes(current);
         match current.kind() {
             Kind::Fiber => {}
             Kind::Poll => {

@@ -41,7 +41,7 @@ use crate::sync::held::{self, Held};
 use crate::sys::Parker;
 use crate::system::core::SystemCore;
 use crate::topology::STEAL_KINDS;
-use crate::trace::Epoch;
+use crate::trace::{Epoch, event, hooks};
 use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
@@ -579,6 +579,7 @@ impl Worker {
     /// Adds a job of the current priority that any worker may run.
     #[inline]
     pub(crate) fn push(&self, job: JobRef) {
+        event::job_queued(job, self.priority.get());
         // SAFETY: `Worker` is not Sync: this is the owner's thread.
         unsafe { self.deque_now().push(job.into_raw()) };
         // ORDERING: see `Sleep::work_was_added`.
@@ -611,6 +612,7 @@ impl Worker {
         if (priority == Priority::Background) != self.is_background() {
             return self.send_across(job, priority);
         }
+        event::job_queued(job, priority);
         // SAFETY: as in `push`.
         unsafe { self.remote.deque(priority).push(job.into_raw()) };
         self.tell_of_work(priority);
@@ -712,6 +714,12 @@ impl Worker {
         if let Some(sleeper) = self.system().claim_sleeper(priority) {
             self.unpark(sleeper);
         }
+    }
+
+    /// The worker is about to sleep.
+    pub(super) fn note_park(&self) {
+        tally(&self.remote.tally.parks, 1);
+        event::parks();
     }
 
     #[cold]
@@ -1010,7 +1018,7 @@ impl Worker {
         tally(&self.remote.tally.suspensions, 1);
         #[cfg(feature = "tracing")]
         let spans = crate::interop::spans::LeftSpans::leave();
-        if self.isolates_float.get() || held::are_counted() {
+        if self.isolates_float.get() || hooks::wanted() != 0 {
             self.suspend_with_more();
         } else {
             self.switch_to_root();
@@ -1080,6 +1088,9 @@ impl Worker {
     /// Suspends a fiber that takes more with it than its registers.
     #[inline(never)]
     fn suspend_with_more(&self) {
+        if hooks::records() {
+            event::suspends(self.current_fiber());
+        }
         let kept = held::keep(self);
         if self.isolates_float.get() {
             self.suspend_with_float_control();
@@ -1253,6 +1264,7 @@ impl Worker {
     #[inline(always)]
     fn run_fiber(&'static self, fiber: &'static Fiber) {
         tally(&self.remote.tally.resumes, 1);
+        event::resumes(fiber);
         self.current.set(fiber);
         if !fiber.has_priority(self.priority.get()) {
             self.adopt_priority(fiber.priority());

@@ -1,7 +1,7 @@
 //! `CancelToken`: tells jobs, and those who wait, to stop.
 //!
 //! A token knows, under one lock, who waits for something with it in hand, which unstarted jobs it has, and its children. To cancel is to
-//! set the flags of the whole tree, each under its lock, and then to take waiters and jobs out; after that the waiters are woken and the jobs dropped. Whoever comes
+//! set the flag and to claim waiters and jobs, under the lock, of each token of the tree; then all the waiters are woken, and at last the jobs dropped. Whoever comes
 //! later sees the flag under the same lock. A waiter is woken by whoever wins its claim word; a job is dropped by whoever claims its state.
 
 #![expect(unsafe_code, reason = "waiters live on stacks, jobs in their blocks")]
@@ -30,7 +30,7 @@ use std::sync::{Arc, Weak};
 ///   behind its back.
 /// - [Children](Self::child) are cancelled with it.
 ///
-/// Clones are the same token. It is cancelled once and for good.
+/// Clones are the same token. It is cancelled once and for good, and only by [`cancel`](Self::cancel): dropping it cancels nothing. A child keeps its parent alive.
 ///
 /// # Examples
 ///
@@ -120,43 +120,42 @@ impl CancelToken {
         if self.is_cancelled() { Err(Cancelled::new()) } else { Ok(()) }
     }
 
-    /// Cancels it and its children: wakes all waits that have it, and drops all jobs that have it and were not started. The captures of those are dropped on
-    /// the calling thread, after all tokens are cancelled. When it returns they are, also if somebody else cancels them at the same time; that one may still be dropping jobs then.
+    /// Cancels it and its children: wakes all waits that have one of them, and drops all jobs that have one and were not started.
+    ///
+    /// The captures of those jobs are dropped on the calling thread, when everybody was woken; that runs their destructors, which may wait. If somebody else
+    /// cancels it at the same time, one of the two may return while the other still wakes and drops; all waits and unstarted jobs are decided then.
     pub fn cancel(&self) {
         // ORDERING: Acquire, as in `is_cancelled`.
         if self.cell.cancelled.load(Ordering::Acquire) == WITH_CHILDREN {
             return;
         }
-        let mut tokens = vec![self.clone()];
-        let mut next = 0;
+        let (mut tokens, mut next) = (vec![self.clone()], 0);
+        let (mut woken, mut dropped) = (Woken::none(), ptr::null());
         while let Some(token) = tokens.get(next).cloned() {
-            token.set_flag(&mut tokens);
+            token.claim_all(&mut tokens, &mut woken, &mut dropped);
             next += 1;
         }
         // Children first: their own are cancelled, and those that come are born so.
         for token in tokens.iter().rev() {
             token.cell.cancelled.store(WITH_CHILDREN, Ordering::Release);
         }
-        for token in &tokens {
-            token.wake_and_drop();
+        // Before the captures are dropped, which runs code of users: it may wait for those.
+        wait::wake_all(woken);
+        // SAFETY: a claimed job's block is the claimer's until it is discarded.
+        while let Some(link) = unsafe { dropped.as_ref() } {
+            dropped = link.next.get();
+            let job = link.job.get().expect("set when it was registered");
+            // SAFETY: claimed by this call.
+            unsafe { crate::job::cancel_claimed(job, link.was_held.get()) };
         }
     }
 
-    /// Lets everybody see that this one is cancelled, and adds its children to `tokens`.
-    fn set_flag(&self, tokens: &mut Vec<CancelToken>) {
-        let known = self.cell.lock();
+    /// Lets everybody see that this one is cancelled, claims who waits with it and its jobs, and adds its children to `tokens`.
+    fn claim_all(&self, tokens: &mut Vec<CancelToken>, woken: &mut Woken, dropped: &mut *const JobLink) {
+        let mut known = self.cell.lock();
         // ORDERING: Release for those who see it. Under the lock, so that nobody registers after it.
         self.cell.cancelled.fetch_max(CANCELLED, Ordering::Release);
-        let children = known.children.iter().flatten().filter_map(Weak::upgrade);
-        tokens.extend(children.map(|cell| CancelToken { cell }));
-    }
-
-    /// Wakes who waits with this token, which is cancelled, and drops its jobs.
-    fn wake_and_drop(&self) {
-        let mut woken = Woken::none();
-        let mut known = self.cell.lock();
-        known.waiters.claim_all_as(Reason::Cancelled, &mut woken);
-        let mut dropped: *const JobLink = ptr::null();
+        known.waiters.claim_all_as(Reason::Cancelled, woken);
         // SAFETY: links in the list are in place while the lock is held.
         while let Some(link) = unsafe { known.jobs.as_ref() } {
             known.unlink(link);
@@ -164,19 +163,12 @@ impl CancelToken {
             // Otherwise somebody is about to start it, and sees the flag then.
             if let Some(claimed) = job.header().state.claim() {
                 link.was_held.set(claimed.held);
-                link.next.set(dropped);
-                dropped = link;
+                link.next.set(*dropped);
+                *dropped = link;
             }
         }
-        drop(known);
-        wait::wake_all(woken);
-        // SAFETY: a claimed job's block is the claimer's until it is discarded.
-        while let Some(link) = unsafe { dropped.as_ref() } {
-            dropped = link.next.get();
-            let job = link.job.get().expect("set when it was registered");
-            // SAFETY: claimed above.
-            unsafe { crate::job::cancel_claimed(job, link.was_held.get()) };
-        }
+        let children = known.children.iter().flatten().filter_map(Weak::upgrade);
+        tokens.extend(children.map(|cell| CancelToken { cell }));
     }
 
     /// Calls `f` with a scope, as [`ramie::scope`](crate::scope()), whose members have this token: those that have not been started when it is cancelled
@@ -260,22 +252,24 @@ impl CancelToken {
         self.cell.lock().waiters.remove(entry);
     }
 
-    /// Registers a job that was not submitted yet, unless the token is cancelled.
-    pub(crate) fn register_job(&self, job: JobPtr, link: &'static JobLink) {
+    /// Registers a job and has it submitted, in one step for whoever cancels; whether the token is cancelled, and the job not registered.
+    pub(crate) fn register_job(&self, job: JobPtr, link: &'static JobLink, submit: impl FnOnce()) -> bool {
         link.job.set(Some(job));
         link.token.set(Some(self.clone()));
         let mut known = self.cell.lock();
-        if self.is_cancelled() {
-            return;
+        let is_cancelled = self.is_cancelled();
+        if !is_cancelled {
+            link.previous.set(ptr::null());
+            link.next.set(known.jobs);
+            link.linked.set(true);
+            // SAFETY: links in the list are in place.
+            if let Some(first) = unsafe { known.jobs.as_ref() } {
+                first.previous.set(link);
+            }
+            known.jobs = link;
         }
-        link.previous.set(ptr::null());
-        link.next.set(known.jobs);
-        link.linked.set(true);
-        // SAFETY: links in the list are in place.
-        if let Some(first) = unsafe { known.jobs.as_ref() } {
-            first.previous.set(link);
-        }
-        known.jobs = link;
+        submit();
+        is_cancelled
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::sched::current;
 use crate::sched::worker::Worker;
+use crate::trace::hooks;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,8 @@ pub struct WaitsWithLock {
 }
 
 /// Counts, from now on or no longer, the waits of jobs that hold a [`Mutex`](super::Mutex) or a [`RwLock`](super::RwLock) meanwhile, by place; to begin with,
-/// all counts are zero. For the whole process. A lock that was taken before is not known, and one whose guard was leaked is forgotten when the job ends.
+/// all counts are zero. For the whole process. A lock that was taken before is not known, and one whose guard was leaked is forgotten when the
+/// job ends; of a job that runs inside of another one, like the half of a `join`, when that one does.
 ///
 /// Such waits are correct, but make everybody wait who wants the lock.
 ///
@@ -62,6 +64,7 @@ pub fn count_waits_with_locks(enabled: bool) {
     let next =
         if enabled { (epoch | 1).wrapping_add(2 * (epoch & 1)) } else { epoch.wrapping_add(epoch & 1) };
     EPOCH.store(next, Ordering::Relaxed);
+    hooks::set(hooks::COUNTS_LOCKS, enabled);
 }
 
 /// What was counted since [`count_waits_with_locks`] was called; the most frequent first.
@@ -149,7 +152,7 @@ pub(crate) struct Kept(Option<Held>);
 /// Whether locks are counted now.
 #[inline(always)]
 pub(crate) fn are_counted() -> bool {
-    EPOCH.load(Ordering::Relaxed) & 1 != 0
+    hooks::wanted() & hooks::COUNTS_LOCKS != 0
 }
 
 /// The fiber of `worker` is about to suspend.
@@ -176,8 +179,11 @@ fn take(worker: &Worker) -> Held {
 impl Kept {
     /// The fiber goes on, on the worker that this is.
     pub(crate) fn restore(self) {
-        if let Some(kept) = self.0 {
-            change_held(|held| *held = kept.in_epoch(held.epoch));
+        // One that suspended when nobody counted holds nothing that is known, whatever the worker's last job has leaked.
+        if self.0.is_some() || are_counted() {
+            change_held(|held| {
+                *held = self.0.map_or(Held::none(held.epoch), |kept| kept.in_epoch(held.epoch))
+            });
         }
     }
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// finds it taken when it runs, it is the first again, and after eight such times the next to get it, by handover. All get it in the order in which they
 /// came, but for that. One waiter at a time is woken. If its worker is busy with another job, it runs when that job ends or waits, and until then those
 /// behind it wait as well, although the mutex is free; unless others come by, after 64 of whose unlocks the next one is woken. So what must not wait for
-/// long jobs keeps its locks apart from theirs, or gives the long ones [another priority](crate::Priority::Background). A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
+/// long jobs keeps its locks apart from theirs, or makes the long ones [Background](crate::Priority::Background) jobs, on threads of their own. A holder that gives it up by `unlock_fair`, or lends it by `bump`, hands it to the
 /// first who waits at once.
 ///
 /// While a thread unwinds, a lock blocks it in place; so a destructor that may run then, and locks what other jobs of the worker wait for, is better

@@ -66,14 +66,15 @@ where
         group.note_abandoned();
     } else if let Some(own) = in_place {
         let (fiber, index, site) = (own.current_fiber(), own.index(), SiteRef::unnamed(site));
-        let before = fiber.enter_job(site);
+        let before = fiber.enter_job(site, 0);
         let _bound = current::bind_fiber();
-        match catch_unwind(AssertUnwindSafe(&f)) {
+        let result = catch_unwind(AssertUnwindSafe(&f));
+        fiber.leave_job(before, result.is_err());
+        match result {
             // SAFETY: the call of this index.
             Ok(value) => unsafe { results.put(index, value) },
             Err(payload) => group.take_panic(payload, core.index, site),
         }
-        fiber.leave_job(before);
     }
     group.wait(WaitKind::Scope, site);
     guard.passed();

@@ -113,6 +113,35 @@ fn describe(kind: WaitKind, object: u32) -> String {
     }
 }
 
+/// The same in one or two words.
+pub(crate) fn short_name(kind: WaitKind) -> &'static str {
+    match kind {
+        WaitKind::Nothing => "nothing",
+        WaitKind::Counter | WaitKind::CounterTarget => "counter",
+        WaitKind::Scope => "scope",
+        WaitKind::Join => "join or loop",
+        WaitKind::Handle => "job's result",
+        WaitKind::Batch => "batch",
+        WaitKind::Yield => "yielded",
+        WaitKind::GaveWay => "gave way",
+        WaitKind::Mutex => "mutex",
+        WaitKind::Read => "lock to read",
+        WaitKind::Write => "lock to write",
+        WaitKind::Condvar => "condition variable",
+        WaitKind::Semaphore => "semaphore",
+        WaitKind::Barrier => "barrier",
+        WaitKind::Event => "event",
+        WaitKind::Latch => "latch",
+        WaitKind::Once => "once",
+        WaitKind::Future => "future",
+        WaitKind::Sleep => "sleep",
+        WaitKind::Blocking => "blocking call",
+        WaitKind::Send => "room in a channel",
+        WaitKind::Receive => "message",
+        WaitKind::Cancellation => "cancellation",
+    }
+}
+
 impl fmt::Display for FiberInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "system {} worker {} fiber {}: ", self.system, self.worker, self.fiber)?;

@@ -1,13 +1,36 @@
-//! Seeing what happens: dumps, statistics, stall reports.
+//! Seeing what happens: recordings, dumps, statistics, stall reports.
 
+#[cfg(not(loom))]
 pub(crate) mod dump;
-#[cfg(all(unix, not(shuttle)))]
+#[cfg(not(loom))]
+pub(crate) mod event;
+#[cfg(not(loom))]
+pub(crate) mod hooks;
+#[cfg(all(unix, not(any(shuttle, loom))))]
 pub(crate) mod overflow;
+#[cfg(not(loom))]
+mod public;
+#[cfg(not(loom))]
+pub(crate) mod record;
+#[cfg(not(loom))]
+mod recording;
+mod ring;
+#[cfg(not(loom))]
 pub(crate) mod site;
+#[cfg(not(loom))]
 pub(crate) mod stall;
+#[cfg(not(loom))]
 pub(crate) mod stats;
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 pub(crate) mod stuck;
+
+#[cfg(all(feature = "timeline", not(loom)))]
+mod timeline;
+
+#[cfg(not(loom))]
+pub use public::*;
+#[cfg(all(feature = "timeline", not(loom)))]
+pub use timeline::{FrameTimes, JobTimes, Summary, Timeline, WaitTimes};
 
 use std::sync::OnceLock;
 use std::time::Instant;

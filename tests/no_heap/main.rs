@@ -32,7 +32,7 @@ const RAISED_AMONG: usize = 1000;
 /// high after the warm-up. Such an event is a doubling (an allocation and a free at once), so there can only be a few; a round with more, or six
 /// rounds with any (each of eight workers has deques of its own, that thieves fill at random), is a failure. What is allocated for each job, or for one in ten thousand, fails in the first.
 const ROUNDS: usize = 6;
-const EVENTS_MAX: u64 = 16;
+const EVENTS_MAX: u64 = 8;
 
 /// Lets every deque of every priority grow to [`QUEUED_MAX`], one after another: the workers take turns, and none of them
 /// steals before all have had theirs. So does what raising lays aside: at priority High each finds one job to be
@@ -133,10 +133,20 @@ fn the_allocator_counts_all_threads() {
     }
     let system = common::system(2);
     system.broadcast(|| ());
-    let calls = counting::during(|| _ = system.broadcast(|| drop(std::hint::black_box(Box::new(1)))));
-    assert_eq!(calls, Counts { allocations: 2, frees: 2 });
-    let results = counting::during(|| _ = system.broadcast(|| 1));
-    assert_eq!(results, Counts { allocations: 1, frees: 1 }, "a vector of results");
+    // The thread that looks for stuck workers allocates as well when it first sees some.
+    let counted = |work: &dyn Fn(), expected: Counts| {
+        let counts: Vec<Counts> = (0..5).map(|_| counting::during(work)).collect();
+        assert!(counts.contains(&expected), "{counts:?}, not {expected:?}");
+        assert!(
+            counts
+                .iter()
+                .all(|seen| seen.allocations >= expected.allocations && seen.frees >= expected.frees)
+        );
+    };
+    let call = || _ = system.broadcast(|| drop(std::hint::black_box(Box::new(1))));
+    counted(&call, Counts { allocations: 2, frees: 2 });
+    // A vector of results.
+    counted(&|| _ = system.broadcast(|| 1), Counts { allocations: 1, frees: 1 });
 }
 
 /// A closure or a result beyond the largest block is on the heap, once.

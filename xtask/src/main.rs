@@ -67,7 +67,7 @@ fn frames(seconds: u64, seed: u64) -> ExitCode {
 /// The stress tests, and the suites whose rounds grow with the heat.
 const HEATED: [&str; 4] = ["stress_*", "cancellation", "channels", "futures"];
 
-/// Runs the stress tests until `limit` has passed.
+/// Runs these suites until `limit` has passed.
 fn soak(limit: Duration, mut seed: u64) -> ExitCode {
     let begin = Instant::now();
     let mut rounds = 0;

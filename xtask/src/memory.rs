@@ -6,12 +6,12 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// The peak of each stress test, in KiB, as far as somebody has looked. Empty where there is no `/proc`.
+/// The peak of each suite, in KiB, as far as somebody has looked. Empty where there is no `/proc`.
 #[derive(Debug, Default)]
 pub(crate) struct Peaks(BTreeMap<String, u64>);
 
 impl Peaks {
-    /// Looks at the stress tests that run now, of this workspace's target folder alone.
+    /// Looks at the suites that run now, of this workspace's target folder alone.
     pub(crate) fn look(&mut self) {
         let own = std::env::current_exe().ok();
         // The task runner lies in `target/<profile>`.

@@ -19,6 +19,7 @@ use crate::args::{Comparison, DemoArgs};
 use crate::error::Failure;
 use crate::picture::Picture;
 use crate::sand::scene::Scene;
+use crate::trace;
 
 use bare::Bare;
 use load::Load;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
         system.workers()
     );
 
+    let recorder = args.trace.as_deref().map(trace::start).transpose()?;
     let (before, start) = (system.stats(), Instant::now());
     let (times, checksum) = if args.no_images {
         let bare = simulate(&system, &scene, args.frames, "sand");
@@ -64,6 +66,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
     if !args.no_images {
         let folder = args.out.display();
         text += &format!("frames and {ANIMATION} are in '{folder}'\n");
+    }
+    if let Some(recorder) = recorder {
+        text += &recorder.finish()?;
     }
     text += "\n";
     text += &report::phases(&times);

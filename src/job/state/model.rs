@@ -482,6 +482,42 @@ fn a_detached_held_job_that_is_watched_is_released_or_cancelled() {
     });
 }
 
+/// 2 threads, preemption bound 5: a job is registered and submitted in one step of its token, which is cancelled meanwhile, as in `job/body.rs` and
+/// `sync/cancel.rs`. Nobody ever releases it.
+#[test]
+fn a_held_job_is_cancelled_while_it_is_submitted() {
+    explore(5, || {
+        let model = Model::with(|_| ());
+        // Whether the token is cancelled, and whether it knows the job.
+        let known = Arc::new(loom::sync::Mutex::new((false, false)));
+        let canceller = {
+            let known = known.clone();
+            model.spawn(move |model| {
+                let mut known = known.lock().unwrap();
+                known.0 = true;
+                let claimed = std::mem::take(&mut known.1) && model.state.claim().is_some();
+                drop(known);
+                if claimed {
+                    model.discard(Outcome::Cancelled);
+                }
+            })
+        };
+        let mut known = known.lock().unwrap();
+        known.1 = !known.0;
+        model.state.submit_watched(Owner::Nobody, true);
+        let was_cancelled = known.0;
+        drop(known);
+        if was_cancelled {
+            assert!(model.cancel(), "nobody else can claim it");
+        }
+        join([canceller]);
+        assert!(get(&model.closures) == 1, "it is dropped, once");
+        // Its links go with their counters.
+        model.release_and_run();
+        model.assert_over();
+    });
+}
+
 /// 2 threads, preemption bound 5: a handle that was polled takes its waiter back while the job ends; one of the two has it.
 #[test]
 fn a_waiter_is_taken_back_or_woken() {

@@ -50,7 +50,7 @@ fn a_mask_of_one_cpu_holds_that_cpu() {
     for cpu in [0, 1, 63, 64, 1023, 1024, 5000, 1_048_575] {
         assert_eq!(cpus_of(&mask_of(cpu)), [cpu]);
     }
-    assert_eq!(cpus_of(&[]), []);
+    assert!(cpus_of(&[]).is_empty());
 }
 
 /// The real kernel refuses a mask without words too.

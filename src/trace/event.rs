@@ -1,0 +1,214 @@
+//! Events as they stand in rings: four words.
+//!
+//! ```text
+//!   0   time, in ticks
+//!   1   kind (8 bits), detail (8), worker + 1 or 0 (16), fiber or 0 (32)
+//!   2   a place: `SiteRef` or `Location`, as the kind says; or a number
+//!   3   a number
+//! ```
+
+use super::hooks;
+use super::record;
+use super::ring::RawEvent;
+use super::site::SiteRef;
+use crate::fiber::Fiber;
+use crate::job::JobRef;
+use crate::memory::node::Node;
+use crate::sched::current;
+use crate::sched::priority::Priority;
+use crate::topology::StealKind;
+use std::ptr;
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A job can be started by any worker. Detail: priority; place: spawn site; number: the job's block.
+    Queued = 1,
+    /// A job has begun on a fiber. As above; the number is 0 for what was never queued.
+    JobStart,
+    /// The innermost job of a fiber has ended. Detail: 1 if it panicked.
+    JobEnd,
+    /// A fiber is about to suspend. Detail: the wait's kind; place: where it waits; number: what it waits for.
+    Suspend,
+    /// A fiber goes on. Place: the spawn site of its job.
+    Resume,
+    /// Somebody has woken the fiber whose number is the number.
+    Wake,
+    /// Jobs were stolen. Detail: the distance; place: how many, a number; number: from which worker.
+    Steal,
+    /// A worker goes to sleep.
+    Park,
+    /// It has woken up.
+    Unpark,
+    /// Place: a number, the frame's.
+    Frame,
+    /// Place: a `SiteRef` with the name.
+    SpanBegin,
+    SpanEnd,
+    /// Place: a `SiteRef` with the name; number: the bits of an `f64`.
+    Value,
+}
+
+impl Kind {
+    const ALL: [Kind; 13] = [
+        Kind::Queued,
+        Kind::JobStart,
+        Kind::JobEnd,
+        Kind::Suspend,
+        Kind::Resume,
+        Kind::Wake,
+        Kind::Steal,
+        Kind::Park,
+        Kind::Unpark,
+        Kind::Frame,
+        Kind::SpanBegin,
+        Kind::SpanEnd,
+        Kind::Value,
+    ];
+
+    /// What a recorded event is; `None` if it is of a version that knows more.
+    pub(super) fn of(event: &RawEvent) -> Option<Self> {
+        let number = event[1] as u8;
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// Writes an event of the calling thread.
+fn emit(kind: Kind, detail: u8, fiber: u32, place: u64, number: u64) {
+    let worker = current::worker().map_or(0, |worker| worker.index() as u64 + 1);
+    let what = kind as u64 | u64::from(detail) << 8 | (worker & 0xFFFF) << 16 | u64::from(fiber) << 32;
+    record::write([record::ticks(), what, place, number]);
+}
+
+fn word_of(site: SiteRef) -> u64 {
+    site.into_raw().expose_provenance() as u64
+}
+
+/// The number of the running fiber, if there is one.
+fn fiber_here() -> u32 {
+    current::worker()
+        .filter(|worker| worker.in_fiber())
+        .map_or(0, |worker| worker.current_fiber().node().id())
+}
+
+/// A job is about to be queued. PERF: before the push, after which it may be gone.
+#[inline(always)]
+pub(crate) fn job_queued(job: JobRef, priority: Priority) {
+    if hooks::records() {
+        job_queued_slow(job, priority);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn job_queued_slow(job: JobRef, priority: Priority) {
+    // Halves of joins are mostly taken back by whoever pushes them.
+    if let Some((block, site)) = job.block_and_site() {
+        emit(Kind::Queued, priority as u8, fiber_here(), word_of(site), block as u64);
+    }
+}
+
+/// A job begins on its worker's fiber. `block`: what it was queued as, or 0.
+#[inline(always)]
+pub(crate) fn job_started(fiber: &Fiber, site: SiteRef, block: usize) {
+    if hooks::records() {
+        job_started_slow(fiber, site, block);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize) {
+    emit(Kind::JobStart, fiber.priority() as u8, fiber.node().id(), word_of(site), block as u64);
+}
+
+#[inline(always)]
+pub(crate) fn job_ended(fiber: &Fiber, has_panicked: bool) {
+    if hooks::records() {
+        job_ended_slow(fiber, has_panicked);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn job_ended_slow(fiber: &Fiber, has_panicked: bool) {
+    emit(Kind::JobEnd, u8::from(has_panicked), fiber.node().id(), 0, 0);
+}
+
+/// The running fiber is about to suspend.
+#[cold]
+#[inline(never)]
+pub(crate) fn suspends(fiber: &Fiber) {
+    let (kind, object, site, _) = fiber.wait();
+    let place = site.map_or(0, |site| ptr::from_ref(site).expose_provenance() as u64);
+    emit(Kind::Suspend, kind as u8, fiber.node().id(), place, u64::from(object));
+}
+
+/// A worker's root is about to switch to a fiber.
+#[inline(always)]
+pub(crate) fn resumes(fiber: &Fiber) {
+    if hooks::records() {
+        resumes_slow(fiber);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn resumes_slow(fiber: &Fiber) {
+    // A fiber without a job looks for one.
+    let site = fiber.site();
+    if site != SiteRef::NONE {
+        emit(Kind::Resume, fiber.priority() as u8, fiber.node().id(), word_of(site), 0);
+    }
+}
+
+/// Somebody is about to wake what waits behind this node.
+#[inline(always)]
+pub(crate) fn wakes(node: &Node) {
+    if hooks::records() {
+        wakes_slow(node);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wakes_slow(node: &Node) {
+    emit(Kind::Wake, 0, fiber_here(), 0, u64::from(node.id()));
+}
+
+pub(crate) fn stole(kind: StealKind, victim: usize, count: usize) {
+    if hooks::records() {
+        emit(Kind::Steal, kind as u8, 0, count as u64, victim as u64);
+    }
+}
+
+pub(crate) fn parks() {
+    if hooks::records() {
+        emit(Kind::Park, 0, 0, 0, 0);
+    }
+}
+
+pub(crate) fn unparked() {
+    if hooks::records() {
+        emit(Kind::Unpark, 0, 0, 0, 0);
+    }
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn frame(number: u64) {
+    emit(Kind::Frame, 0, fiber_here(), number, 0);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn span(kind: Kind, name: SiteRef) {
+    emit(kind, 0, fiber_here(), word_of(name), 0);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn value(name: SiteRef, value: f64) {
+    emit(Kind::Value, 0, fiber_here(), word_of(name), value.to_bits());
+}

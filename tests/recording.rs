@@ -1,0 +1,377 @@
+//! Recordings: what is in them, what becomes of them, and that nothing goes wrong while they begin and end.
+#![cfg(feature = "timeline")]
+
+mod common;
+
+use common::{WORKERS, planned, soak, watch};
+use ramie::trace::{self, LoadError, RecordError, Recording, Summary, Timeline};
+use ramie::{Counter, FrameArenas, FramePipeline, JobSystem, Priority};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Only one recording of a process can go on at a time, and it has what all tests do.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn recorded(f: impl FnOnce()) -> Recording {
+    let recorder = trace::record().start().expect("nobody else records");
+    f();
+    recorder.stop()
+}
+
+fn trace_of(timeline: &Timeline, fibers: bool) -> Vec<Value> {
+    let mut json = Vec::new();
+    timeline.write_chrome_trace(&mut json, fibers).expect("memory takes it");
+    let trace: Value = serde_json::from_slice(&json).expect("it is JSON");
+    trace["traceEvents"].as_array().expect("with events").clone()
+}
+
+fn time(event: &Value) -> f64 {
+    event["ts"].as_f64().expect("a time")
+}
+
+fn end(event: &Value) -> f64 {
+    time(event) + event["dur"].as_f64().expect("a duration")
+}
+
+/// Checks what the format demands, and what is true of every recording: slices of a track nest, and a fiber is in one place at a time.
+fn check_trace(events: &[Value]) {
+    let mut slices: HashMap<(u64, u64), Vec<(f64, f64)>> = HashMap::new();
+    let mut fibers: HashMap<u64, Vec<(f64, f64)>> = HashMap::new();
+    let mut arrows: HashMap<u64, Vec<&Value>> = HashMap::new();
+    for event in events {
+        let phase = event["ph"].as_str().expect("a phase");
+        assert!(event["pid"].is_u64() && event["name"].is_string(), "{event}");
+        match phase {
+            "M" => assert!(event["args"].is_object(), "{event}"),
+            "X" => {
+                let (start, end) = (time(event), end(event));
+                assert!(start >= 0.0 && end >= start, "{event}");
+                if event["cat"] == "job" {
+                    let track = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+                    slices.entry(track).or_default().push((start, end));
+                    if let Some(fiber) = event["args"]["fiber"].as_u64() {
+                        fibers.entry(fiber).or_default().push((start, end));
+                    }
+                }
+            }
+            "s" | "f" => arrows.entry(event["id"].as_u64().unwrap()).or_default().push(event),
+            "C" => assert!(event["args"]["value"].is_f64(), "{event}"),
+            "i" => assert_eq!(event["s"], "g"),
+            _ => panic!("an unknown phase: {event}"),
+        }
+    }
+    for times in slices.values_mut().chain(fibers.values_mut()) {
+        times.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        for pair in times.windows(2) {
+            // Times are rounded to nanoseconds.
+            assert!(pair[1].0 >= pair[0].1 - 0.002, "at once: {pair:?}");
+        }
+    }
+    for arrow in arrows.values() {
+        assert_eq!(arrow.len(), 2);
+        assert_eq!((&arrow[0]["ph"], &arrow[1]["ph"]), (&Value::from("s"), &Value::from("f")));
+        assert_eq!(arrow[1]["bp"], "e");
+    }
+}
+
+fn slices<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["ph"] == "X" && event["name"] == name && event["pid"] == 1).collect()
+}
+
+/// The slices from which an arrow goes to this one, on the same thread or another.
+fn causes<'a>(events: &'a [Value], slice: &Value) -> Vec<&'a Value> {
+    let is_end =
+        |event: &&Value| event["ph"] == "f" && event["tid"] == slice["tid"] && time(event) == time(slice);
+    let beginning = |end: &Value| events.iter().find(|event| event["ph"] == "s" && event["id"] == end["id"]);
+    let slice_of = |begin: &Value| {
+        events.iter().find(|event| {
+            let holds = || time(event) <= time(begin) && time(begin) <= end(event);
+            event["ph"] == "X" && event["cat"] == "job" && event["tid"] == begin["tid"] && holds()
+        })
+    };
+    events.iter().filter(is_end).filter_map(beginning).filter_map(slice_of).collect()
+}
+
+#[test]
+fn jobs_waits_and_causes_are_recorded() {
+    let (_alone, _watch) = (alone(), watch("jobs, waits and causes", 60));
+    for workers in WORKERS {
+        let system = common::system(workers);
+        let gate = Counter::new(1);
+        let wait_line = line!() + 7;
+        let recording = recorded(|| {
+            system.scope(|s| {
+                let (system, gate) = (&system, &gate);
+                s.job().name("parent").detach(move || {
+                    let waiter = system.job().name("waiter").priority(Priority::High).spawn({
+                        let gate = gate.clone();
+                        move || gate.wait()
+                    });
+                    while !is_waiting("waiter") {
+                        ramie::yield_now();
+                    }
+                    let gate = gate.clone();
+                    system.job().name("signaller").detach(move || gate.signal());
+                    waiter.join().expect("it is woken");
+                });
+            });
+            system.wait_idle();
+        });
+        assert_eq!(recording.lost_count(), 0);
+        let timeline = Timeline::of(&recording);
+        let events = trace_of(&timeline, true);
+        check_trace(&events);
+        let waiter = slices(&events, "waiter");
+        assert_eq!(waiter.len(), 2, "before and after its wait: {waiter:#?}");
+        let at = waiter[0]["args"]["waits at"].as_str().expect("it says where");
+        assert!(at.contains("tests/recording.rs") && at.contains(&format!(":{wait_line}:")), "{at}");
+        assert!(
+            waiter[0]["args"]["spawned"].as_str().is_some_and(|place| place.contains("tests/recording.rs"))
+        );
+        assert_eq!(causes(&events, waiter[0])[0]["name"], "parent", "who has spawned it");
+        assert_eq!(causes(&events, waiter[1])[0]["name"], "signaller", "who has woken it");
+        assert_eq!(causes(&events, slices(&events, "signaller")[0])[0]["name"], "parent");
+        let summary = timeline.summary();
+        assert!(summary.jobs >= 3 && summary.workers <= workers, "{summary}");
+        let waits: Vec<&str> = summary.waits.iter().map(|wait| wait.wait.as_str()).collect();
+        assert!(waits.iter().any(|wait| wait.starts_with("counter at tests/recording.rs")), "{waits:?}");
+        let times =
+            summary.top_jobs.iter().find(|times| times.job.starts_with("parent")).expect("it is listed");
+        assert!(times.count == 1 && times.own <= times.total && times.total <= summary.duration);
+        let parts: f64 = summary.running.iter().sum();
+        assert!((parts - 1.0).abs() < 0.01, "{:?}", summary.running);
+        assert!(summary.critical_path <= summary.duration);
+    }
+}
+
+/// Whether a job of this name waits.
+fn is_waiting(name: &str) -> bool {
+    let dump = ramie::dump_all();
+    dump.fibers
+        .iter()
+        .any(|fiber| fiber.job_name == Some(name) && fiber.activity == ramie::FiberActivity::Waiting)
+}
+
+#[test]
+fn inlined_jobs_and_panics_are_recorded() {
+    let (_alone, _watch) = (alone(), watch("inlined jobs and panics", 60));
+    let system = common::system(1);
+    let recording = recorded(|| {
+        system.run(|| {
+            // Whoever joins it runs it itself.
+            let child = ramie::spawn(|| ramie::join(|| (), || ()));
+            child.join().expect("it runs");
+            system.job().name("thrower").spawn(|| planned(1)).join().expect_err("it panics");
+        });
+    });
+    let timeline = Timeline::of(&recording);
+    check_trace(&trace_of(&timeline, false));
+    assert!(timeline.summary().jobs >= 3, "{}", timeline.summary());
+}
+
+#[test]
+fn spans_values_and_frames_are_recorded() {
+    let (_alone, _watch) = (alone(), watch("spans, values and frames", 60));
+    let system = common::system(2);
+    let recording = recorded(|| {
+        system.run(|| {
+            let _outer = trace::span("outer \"span\" </script>");
+            trace::value("height", 1.5);
+            ramie::yield_now();
+            {
+                let _inner = trace::span("inner");
+                trace::value("height", f64::NAN);
+                trace::value("height", -2.5);
+            }
+        });
+        let arenas = FrameArenas::new(&system, 2).expect("arenas");
+        let mut pipeline = FramePipeline::new(&arenas);
+        let stage = pipeline.stage("step", ());
+        pipeline.run(0..5, |frame, _| frame.enter(&stage, |()| ()));
+        let _outside = trace::span("outside");
+        trace::mark_frame(77);
+    });
+    let timeline = Timeline::of(&recording);
+    let events = trace_of(&timeline, false);
+    check_trace(&events);
+    let outer = slices(&events, "outer \"span\" </script>");
+    assert_eq!(outer.len(), 2, "it is interrupted by a wait");
+    let inner = slices(&events, "inner");
+    assert!(inner.len() == 1 && time(inner[0]) >= time(outer[1]) && end(inner[0]) <= end(outer[1]));
+    assert_eq!(slices(&events, "outside").len(), 1, "it had not ended");
+    let values: Vec<f64> = events
+        .iter()
+        .filter(|event| event["ph"] == "C")
+        .map(|event| event["args"]["value"].as_f64().unwrap())
+        .collect();
+    assert_eq!(values, [1.5, -2.5]);
+    let frames: Vec<&str> = events
+        .iter()
+        .filter(|event| event["ph"] == "i")
+        .map(|event| event["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(frames, ["frame 0", "frame 1", "frame 2", "frame 3", "frame 4", "frame 77"]);
+    assert_eq!(timeline.summary().frames.expect("it has some").count, 5);
+    let mut page = Vec::new();
+    timeline.write_html(&mut page, "a <title> & more").expect("memory takes it");
+    let page = String::from_utf8(page).expect("UTF-8");
+    assert!(page.contains("a &lt;title&gt; &amp; more") && !page.contains("__RAMIE_"));
+    let (_, data) =
+        page.split_once("<script id=\"ramie-data\" type=\"application/json\">").expect("it has data");
+    let (data, _) = data.split_once("</script>").expect("which end");
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    assert!(data["names"].as_array().unwrap().iter().any(|name| name == "outer \"span\" </script>"));
+}
+
+#[test]
+fn the_oldest_events_are_overwritten_and_counted() {
+    let (_alone, _watch) = (alone(), watch("overwritten", 60));
+    let system = common::system(2);
+    let recorder = trace::record().events_per_thread(256).start().expect("nobody else records");
+    system.scope(|s| (0..20_000).for_each(|_| s.detach(|| ramie::yield_now())));
+    let recording = recorder.stop();
+    assert!(recording.lost_count() > 10_000 && recording.event_count() <= 256 * 4);
+    let timeline = Timeline::of(&recording);
+    check_trace(&trace_of(&timeline, true));
+    assert!(timeline.summary().to_string().contains("were overwritten"));
+}
+
+#[test]
+fn what_is_streamed_is_what_happens() {
+    let (_alone, _watch) = (alone(), watch("streamed", 60));
+    let path = std::env::temp_dir().join(format!("ramie-recording-{}", std::process::id()));
+    let system = common::system(2);
+    let recorder = trace::record().start_streaming(&path).expect("nobody else records");
+    for _ in 0..20 {
+        system.scope(|s| (0..500).for_each(|_| s.job().name("streamed").detach(|| ())));
+    }
+    let streamed = recorder.finish().expect("the file can be written");
+    let recording = Recording::load(&path).expect("it can be read");
+    assert_eq!((recording.event_count(), recording.lost_count()), (streamed.events, streamed.lost));
+    if streamed.lost == 0 {
+        let summary = Timeline::of(&recording).summary();
+        let times =
+            summary.top_jobs.iter().find(|times| times.job.starts_with("streamed")).expect("it is listed");
+        assert_eq!(times.count, 10_000);
+    }
+    // What is read back is what was written.
+    let again = path.with_extension("again");
+    recording.save(&again).expect("it can be written");
+    assert_eq!(Recording::load(&again).expect("it can be read"), recording);
+    std::fs::remove_file(path).expect("it is there");
+    std::fs::remove_file(again).expect("it is there");
+}
+
+#[test]
+fn one_recording_goes_on_at_a_time() {
+    let _alone = alone();
+    let recorder = trace::record().start().expect("nobody else records");
+    let refused = trace::record().start().expect_err("one goes on");
+    assert!(matches!(refused, RecordError::AlreadyRecording), "{refused}");
+    drop(recorder);
+    for events in [0, 255, (1 << 26) + 1] {
+        let refused = trace::record().events_per_thread(events).start().expect_err("out of range");
+        assert!(refused.to_string().contains("choose from 256 to 67108864"), "{refused}");
+    }
+    let refused = trace::record().start_streaming("/nowhere/at/all").expect_err("there is no such folder");
+    assert!(matches!(refused, RecordError::Io(_)), "{refused}");
+    // None of these is left over.
+    drop(trace::record().start().expect("nobody records"));
+}
+
+/// Recordings begin and end in the middle of everything, also those that are looked at meanwhile.
+#[test]
+fn recordings_begin_and_end_beside_running_jobs() {
+    let (_alone, _watch) = (alone(), watch("begin and end", 300));
+    for workers in WORKERS {
+        let system = common::system(workers);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    while !is_over.load(Ordering::SeqCst) {
+                        churn(&system);
+                    }
+                });
+            }
+            for round in 0..20 * soak() {
+                let events = 256 << (round % 6);
+                let recorder =
+                    trace::record().events_per_thread(events).start().expect("nobody else records");
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                let looked = recorder.snapshot();
+                let recording = recorder.stop();
+                for recording in [looked, recording] {
+                    let timeline = Timeline::of(&recording);
+                    let summary: Summary = timeline.summary();
+                    assert!(summary.parallelism <= workers as f64 + 0.01, "{summary}");
+                    check_trace(&trace_of(&timeline, true));
+                }
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+    }
+}
+
+fn churn(system: &JobSystem) {
+    let gate = Counter::new(1);
+    system.scope(|s| {
+        for n in 0..20 {
+            let gate = &gate;
+            s.detach(move || match n % 4 {
+                0 => gate.wait(),
+                1 => ramie::yield_now(),
+                2 => drop(ramie::join(|| std::hint::spin_loop(), || ())),
+                _ => {
+                    let _span = trace::span("churn");
+                    if n == 19 {
+                        gate.signal();
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Every prefix of a file, and files with wrong bytes, give an error or what was there; nothing panics.
+#[test]
+fn damaged_files_are_refused() {
+    let _alone = alone();
+    let system = common::system(2);
+    let recording =
+        recorded(|| system.scope(|s| (0..5).for_each(|_| s.job().name("kept").detach(ramie::yield_now))));
+    let mut file = Vec::new();
+    recording.write(&mut file).expect("memory takes it");
+    assert_eq!(Recording::read(&file[..]).expect("it can be read"), recording);
+    for length in 0..file.len() {
+        match Recording::read(&file[..length]) {
+            Ok(part) => assert!(part.event_count() <= recording.event_count()),
+            Err(LoadError::NotARecording) => assert!(length < 8),
+            Err(LoadError::Damaged { offset, .. }) => assert!(offset <= length),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let mut rng = common::Rng(common::seed());
+    for _ in 0..3000 {
+        let mut damaged = file.clone();
+        for _ in 0..=rng.below(4) {
+            let at = rng.below(file.len() as u64) as usize;
+            damaged[at] = rng.below(256) as u8;
+        }
+        if let Ok(damaged) = Recording::read(&damaged[..]) {
+            let timeline = Timeline::of(&damaged);
+            timeline.write_chrome_trace(std::io::sink(), true).expect("it takes everything");
+            timeline.write_html(std::io::sink(), "damaged").expect("it takes everything");
+            drop(timeline.summary().to_string());
+        }
+    }
+    let mut newer = file.clone();
+    newer[8] = 9;
+    let error = Recording::read(&newer[..]).expect_err("of another format");
+    assert!(error.to_string().contains("format 9"), "{error}");
+}
