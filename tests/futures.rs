@@ -500,7 +500,7 @@ fn jobs_are_awaited_inside_a_tokio_service() {
         }
         tasks.join_all().await
     });
-    assert_eq!(answers.into_iter().sum::<u64>(), (0..2000).sum());
+    assert_eq!(answers.into_iter().sum::<u64>(), (0..2000).sum::<u64>());
     // A wait that is given up.
     let timed_out = runtime.block_on(async {
         let never = Counter::new(1);

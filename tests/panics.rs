@@ -693,7 +693,7 @@ fn a_thread_name_callback_that_panics_harms_no_later_system() {
     }
     let system = common::builder().workers(3).stack_size(1024 * 1024).build().expect("a system");
     assert_eq!(system.stats().fibers, 3);
-    assert_eq!(system.run(|| deep(300)), (0..=300).sum());
+    assert_eq!(system.run(|| deep(300)), (0..=300).sum::<u64>());
 }
 
 #[test]

@@ -326,7 +326,9 @@ fn churn(system: &JobSystem) {
             s.detach(move || match n % 4 {
                 0 => gate.wait(),
                 1 => ramie::yield_now(),
-                2 => drop(ramie::join(|| std::hint::spin_loop(), || ())),
+                2 => {
+                    ramie::join(std::hint::spin_loop, || ());
+                }
                 _ => {
                     let _span = trace::span("churn");
                     if n == 19 {

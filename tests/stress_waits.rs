@@ -139,7 +139,7 @@ fn a_hundred_producers_of_ten_thousand_items() {
             sum += got.1;
         }
         assert_eq!(count, 1_000_000);
-        assert_eq!(sum, (0..1_000_000).sum());
+        assert_eq!(sum, (0..1_000_000).sum::<u64>());
     }
 }
 

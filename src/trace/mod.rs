@@ -32,10 +32,13 @@ pub use public::*;
 #[cfg(all(feature = "timeline", not(loom)))]
 pub use timeline::{FrameTimes, JobTimes, Summary, Timeline, WaitTimes};
 
+#[cfg(not(loom))]
 use std::sync::OnceLock;
+#[cfg(not(loom))]
 use std::time::Instant;
 
 /// The moment from which ramie counts nanoseconds in this process.
+#[cfg(not(loom))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
     pub(crate) at: Instant,
@@ -43,6 +46,7 @@ pub(crate) struct Epoch {
     pub(crate) ticks: u64,
 }
 
+#[cfg(not(loom))]
 pub(crate) fn process_epoch() -> Epoch {
     static EPOCH: OnceLock<Epoch> = OnceLock::new();
     *EPOCH.get_or_init(|| Epoch { at: Instant::now(), ticks: crate::sys::ticks().unwrap_or(0) })

@@ -103,7 +103,9 @@ fn write_run<W: Write>(
     let place = site.and_then(|site| model.places.get(site.place as usize));
     let title = name.or(place).map_or("job", String::as_str);
     let mut args = json!({"fiber": run.fiber});
-    place.map(|place| args["spawned"] = json!(place));
+    if let Some(place) = place {
+        args["spawned"] = json!(place);
+    }
     if let Some(place) = model.places.get(run.wait_place as usize) {
         args["waits at"] = json!(place);
     }

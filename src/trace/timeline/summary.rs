@@ -109,10 +109,11 @@ impl Model {
             .iter()
             .filter(|run| matches!(self.tracks[usize::from(run.track)].kind, ThreadKind::Worker(..)))
         {
-            let last = ((run.end / bin) as usize).min(bins - 1);
-            for index in ((run.start / bin) as usize).min(bins - 1)..=last {
+            let bin_of = |at: f64| ((at / bin) as usize).min(bins - 1);
+            let (first, last) = (bin_of(run.start), bin_of(run.end));
+            for (busy, index) in busy[first..=last].iter_mut().zip(first..) {
                 let (begin, end) = (index as f64 * bin, (index + 1) as f64 * bin);
-                busy[index] += ((run.end.min(end) - run.start.max(begin)) / bin).max(0.0);
+                *busy += ((run.end.min(end) - run.start.max(begin)) / bin).max(0.0);
             }
         }
         busy
