@@ -56,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) isolate_float_control: bool,
     pub(crate) deterministic: Option<u64>,
     pub(crate) stall_after: Duration,
+    pub(crate) find_deadlocks: bool,
     pub(crate) thread_name: Option<NameFunction>,
     pub(crate) on_worker_start: Option<WorkerCallback>,
     pub(crate) on_worker_stop: Option<WorkerCallback>,
@@ -129,6 +130,7 @@ pub struct Builder {
     isolate_float_control: bool,
     deterministic: Option<u64>,
     stall_after: Duration,
+    find_deadlocks: bool,
     background_threads: usize,
     thread_name: Option<NameFunction>,
     on_worker_start: Option<WorkerCallback>,
@@ -157,6 +159,7 @@ impl Builder {
             isolate_float_control: false,
             deterministic: None,
             stall_after: STALL_AFTER_DEFAULT,
+            find_deadlocks: false,
             background_threads: 0,
             thread_name: None,
             on_worker_start: None,
@@ -383,6 +386,18 @@ impl Builder {
         self
     }
 
+    /// Whether it is written down who waits for whom, so that jobs that wait for each other are found and reported to `on_stall`, or printed, with the places where they
+    /// wait and have taken their locks: [`StallKind::Deadlock`](crate::StallKind::Deadlock). By default false. Looked for every quarter of
+    /// [`stall_after`](Self::stall_after), and reported when two looks have seen it.
+    ///
+    /// It costs each job and each lock of [`sync`](crate::sync) some hundred nanoseconds, under one lock, in all systems of the process from then on: for finding faults, not
+    /// for what is shipped. Known are locks of [`Mutex`](crate::sync::Mutex) and [`RwLock`](crate::sync::RwLock), handles, scopes, batches and joins; who will signal a
+    /// counter or send a message nobody can know.
+    pub fn find_deadlocks(mut self, enabled: bool) -> Self {
+        self.find_deadlocks = enabled;
+        self
+    }
+
     /// Adds workers for jobs of [`Priority::Background`](crate::Priority::Background), on threads of their own that the operating system runs
     /// only while their CPU would be idle otherwise (`SCHED_IDLE` on Linux): 0, the default, to [`Builder::WORKERS_MAX`] together with the other
     /// workers. For long work that cannot be split into pieces of a quarter of a millisecond, beside frames that must be in time: baking,
@@ -595,6 +610,7 @@ impl Builder {
             isolate_float_control: self.isolate_float_control,
             deterministic: self.deterministic,
             stall_after: self.stall_after,
+            find_deadlocks: self.find_deadlocks,
             thread_name: self.thread_name,
             on_worker_start: self.on_worker_start,
             on_worker_stop: self.on_worker_stop,
@@ -675,6 +691,7 @@ impl fmt::Debug for Builder {
             .field("warm_fibers", &self.warm_fibers)
             .field("spin", &self.spin)
             .field("stall_after", &self.stall_after)
+            .field("find_deadlocks", &self.find_deadlocks)
             .field("background_threads", &self.background_threads)
             .finish_non_exhaustive()
     }

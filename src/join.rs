@@ -10,6 +10,7 @@ use crate::job::{self, JobRef};
 use crate::sched::current;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::{Pushed, Worker, here};
+use crate::trace::deadlock::{self, Target};
 use crate::trace::site::SiteRef;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
@@ -195,6 +196,7 @@ pub(crate) fn wait_for_stolen<F: FnOnce() -> R, R>(
     entry: JobRef,
     site: &'static Location<'static>,
 ) -> Result<R, Payload> {
+    let _waiting = deadlock::waiting(|| Target::Group(std::ptr::from_ref(half.job()).addr()));
     let what = WaitFor { kind: WaitKind::Join, object: 0, site };
     if !half.job().is_done() && wait::wait(what, |node| half.job().set_waiter(node)) == Err(FiberLimit) {
         let run_own = |worker: &'static Worker| match worker.fetch(|job| job == entry) {

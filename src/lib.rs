@@ -96,6 +96,7 @@ pub use crate::{
         TopologySource, Victims,
     },
     trace::{
+        deadlock::WaitEdge,
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
         stats::{BackgroundFallback, BackgroundStats, StackStats, Stats, StealsByDistance},

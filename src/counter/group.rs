@@ -21,6 +21,7 @@ use crate::sched::priority::Priority;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
 use crate::sched::{current, wake};
+use crate::trace::deadlock::{self, Target};
 use crate::trace::site::SiteRef;
 use std::panic::Location;
 use std::ptr;
@@ -175,6 +176,7 @@ impl Group {
         if self.word.count() == 1 {
             return;
         }
+        let _waiting = deadlock::waiting(|| Target::Group(ptr::from_ref(self).addr()));
         let what = WaitFor { kind, object: 0, site };
         let waited = wait::wait(what, |node| {
             let linked = self.word.link(node, slots::node);

@@ -320,12 +320,13 @@ mod slot {
             self.priority.store(priority as u8, Ordering::Relaxed);
         }
 
-        /// Notes which job runs innermost; gives the one before, for when it has ended. `block`: where it was when it was queued, if it was.
+        /// Notes which job runs innermost; gives the one before, for when it has ended. `block`: where it was when it was queued, if it was; `group`: what it is a
+        /// member of, if it is.
         #[inline]
-        pub(crate) fn enter_job(&self, site: SiteRef, block: usize) -> OuterJob {
+        pub(crate) fn enter_job(&self, site: SiteRef, block: usize, group: usize) -> OuterJob {
             let before = self.job_word();
             self.set_job_word(site.into_raw());
-            event::job_started(self, site, block);
+            event::job_started(self, site, block, group);
             OuterJob {
                 word: before,
                 #[cfg(feature = "tracing")]

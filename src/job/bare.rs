@@ -148,7 +148,7 @@ impl<F: FnOnce()> Typed<F> {
         // SAFETY: promised by the caller.
         let (closure, group, site) = unsafe { Self::take(job, worker.caches()) };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(site, job.0.addr().get());
+        let before = fiber.enter_job(site, job.0.addr().get(), group.addr());
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before, result.is_err());
         let worker = worker.now();

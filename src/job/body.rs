@@ -197,7 +197,7 @@ where
         // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(job.header().site(), job.address());
+        let before = fiber.enter_job(job.header().site(), job.address(), job.header().group().addr());
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before, result.is_err());
         // SAFETY: as above; the closure is gone.

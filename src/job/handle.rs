@@ -14,6 +14,7 @@ use crate::sched::priority::Priority;
 use crate::sched::raise;
 use crate::sched::wait::{self, FiberLimit, WaitFor};
 use crate::sched::worker::Worker;
+use crate::trace::deadlock::{self, Target};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -250,6 +251,7 @@ impl<T> RawHandle<T> {
                         raise::raise_to_mine(self.job);
                     }
                     self.forget_poll();
+                    let _waiting = deadlock::waiting(|| Target::Job(self.job.address()));
                     wait::wait(self.what(site), |node| state.set_waiter(node.id()))?;
                 }
             }

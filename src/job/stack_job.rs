@@ -154,7 +154,7 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         // SAFETY: owning the entry makes this the one call.
         let closure = unsafe { half.take_closure() };
         let fiber = worker.current_fiber();
-        let before = fiber.enter_job(SiteRef::unnamed(half.job.place()), 0);
+        let before = fiber.enter_job(SiteRef::unnamed(half.job.place()), 0, job.addr());
         let result = catch_unwind(AssertUnwindSafe(closure));
         fiber.leave_job(before, result.is_err());
         // SAFETY: as above.

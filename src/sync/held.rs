@@ -5,8 +5,9 @@
 
 use crate::sched::current;
 use crate::sched::worker::Worker;
-use crate::trace::hooks;
+use crate::trace::{deadlock, hooks};
 use std::panic::Location;
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,9 @@ static COUNTED: Mutex<Vec<WaitsWithLock>> = Mutex::new(Vec::new());
 fn counted() -> MutexGuard<'static, Vec<WaitsWithLock>> {
     COUNTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Who wants to know of locks.
+const NOTED: u32 = hooks::COUNTS_LOCKS | hooks::FINDS_DEADLOCKS;
 
 /// How often jobs have waited at a place while they held a lock that they had taken at another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,46 +108,56 @@ fn change_held(f: impl FnOnce(&mut Held)) {
 
 /// The caller has got a lock.
 #[inline(always)]
-pub(super) fn note_locked(site: &'static Location<'static>) {
-    if are_counted() {
-        note_locked_slow(site);
+pub(super) fn note_locked<L>(lock: &L, site: &'static Location<'static>) {
+    if hooks::wanted() & NOTED != 0 {
+        note_locked_slow(ptr::from_ref(lock).addr(), site);
     }
 }
 
 /// Notes a lock that was had, if it was.
 #[inline(always)]
-pub(super) fn noted(was_had: bool, site: &'static Location<'static>) -> bool {
+pub(super) fn noted<L>(was_had: bool, lock: &L, site: &'static Location<'static>) -> bool {
     if was_had {
-        note_locked(site);
+        note_locked(lock, site);
     }
     was_had
 }
 
 #[cold]
 #[inline(never)]
-fn note_locked_slow(site: &'static Location<'static>) {
-    change_held(|held| {
-        held.count += 1;
-        held.last = Some(site);
-    });
+fn note_locked_slow(lock: usize, site: &'static Location<'static>) {
+    if deadlock::is_enabled() {
+        deadlock::locked(lock, site);
+    }
+    if are_counted() {
+        change_held(|held| {
+            held.count += 1;
+            held.last = Some(site);
+        });
+    }
 }
 
 /// The caller gives a lock up.
 #[inline(always)]
-pub(super) fn note_unlocked() {
-    if are_counted() {
-        note_unlocked_slow();
+pub(super) fn note_unlocked<L>(lock: &L) {
+    if hooks::wanted() & NOTED != 0 {
+        note_unlocked_slow(ptr::from_ref(lock).addr());
     }
 }
 
 #[cold]
 #[inline(never)]
-fn note_unlocked_slow() {
-    change_held(|held| {
-        // It may have been taken before counting began.
-        held.count = held.count.saturating_sub(1);
-        held.last = held.last.filter(|_| held.count > 0);
-    });
+fn note_unlocked_slow(lock: usize) {
+    if deadlock::is_enabled() {
+        deadlock::unlocked(lock);
+    }
+    if are_counted() {
+        change_held(|held| {
+            // It may have been taken before counting began.
+            held.count = held.count.saturating_sub(1);
+            held.last = held.last.filter(|_| held.count > 0);
+        });
+    }
 }
 
 /// What a fiber that suspends takes with it.

@@ -9,9 +9,11 @@ use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::primitives::spin_loop;
 use crate::sched::wait::{FiberLimit, WaitFor};
+use crate::trace::deadlock::{self, Target};
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// A mutex whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
@@ -94,18 +96,18 @@ unsafe impl lock_api::RawMutex for RawMutex {
         if !self.word.try_lock_uncontended() {
             self.lock_unfailing(Location::caller());
         }
-        held::note_locked(Location::caller());
+        held::note_locked(self, Location::caller());
     }
 
     #[inline]
     #[track_caller]
     fn try_lock(&self) -> bool {
-        held::noted(self.word.try_lock_uncontended() || self.word.try_lock(), Location::caller())
+        held::noted(self.word.try_lock_uncontended() || self.word.try_lock(), self, Location::caller())
     }
 
     #[inline]
     unsafe fn unlock(&self) {
-        held::note_unlocked();
+        held::note_unlocked(self);
         if !self.word.unlock_uncontended() {
             self.unlock_slow();
         }
@@ -124,20 +126,24 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
     #[track_caller]
     fn try_lock_for(&self, timeout: Duration) -> bool {
         let site = Location::caller();
-        held::noted(self.word.try_lock_uncontended() || self.timed(Some(timeout), site), site)
+        held::noted(self.word.try_lock_uncontended() || self.timed(Some(timeout), site), self, site)
     }
 
     #[track_caller]
     fn try_lock_until(&self, timeout: Instant) -> bool {
         let site = Location::caller();
-        held::noted(self.word.try_lock_uncontended() || self.timed(Deadline::At(timeout).left(), site), site)
+        held::noted(
+            self.word.try_lock_uncontended() || self.timed(Deadline::At(timeout).left(), site),
+            self,
+            site,
+        )
     }
 }
 
 // SAFETY: as above: a waiter that is handed the mutex is the one to have it.
 unsafe impl lock_api::RawMutexFair for RawMutex {
     unsafe fn unlock_fair(&self) {
-        held::note_unlocked();
+        held::note_unlocked(self);
         if !self.word.unlock_uncontended() {
             wait::wake_all(self.word.hand_over());
         }
@@ -146,10 +152,10 @@ unsafe impl lock_api::RawMutexFair for RawMutex {
     #[track_caller]
     unsafe fn bump(&self) {
         if self.word.is_wanted() {
-            held::note_unlocked();
+            held::note_unlocked(self);
             wait::wake_all(self.word.hand_over());
             self.lock_unfailing(Location::caller());
-            held::note_locked(Location::caller());
+            held::note_locked(self, Location::caller());
         }
     }
 }
@@ -207,6 +213,9 @@ impl RawMutex {
         if self.spin() {
             return Ok(true);
         }
+        // One that has a limit is in no deadlock.
+        let _waiting =
+            limit.is_none().then(|| deadlock::waiting(|| Target::Lock(ptr::from_ref(self).addr())));
         let deadline = Deadline::after(limit);
         let in_place = wait::blocks_in_place();
         // Whether it was woken to try, and has not said yet what came of it; and how often nothing came of it.
@@ -254,7 +263,7 @@ impl RawMutex {
         if !self.word.try_lock_uncontended() && !self.word.try_lock() {
             self.lock_unfailing(site);
         }
-        held::note_locked(site);
+        held::note_locked(self, site);
     }
 
     /// Locks, and never fails nor unwinds: where no fiber is left to go on with, it looks again and again.

@@ -8,8 +8,10 @@ use super::wait::{self, Deadline, Enter, Terms, Waited};
 use crate::error::fiber_limit;
 use crate::fiber::WaitKind;
 use crate::sched::wait::{FiberLimit, WaitFor};
+use crate::trace::deadlock::{self, Target};
 use std::fmt;
 use std::panic::Location;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// A reader-writer lock whose waiters suspend their fiber rather than block a worker; outside of jobs they park the thread.
@@ -80,7 +82,7 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     #[inline]
     #[track_caller]
     fn try_lock_shared(&self) -> bool {
-        held::noted(self.word.try_take(WANTS_TO_READ), Location::caller())
+        held::noted(self.word.try_take(WANTS_TO_READ), self, Location::caller())
     }
 
     #[inline]
@@ -97,7 +99,7 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     #[inline]
     #[track_caller]
     fn try_lock_exclusive(&self) -> bool {
-        held::noted(self.word.try_take(WANTS_TO_WRITE), Location::caller())
+        held::noted(self.word.try_take(WANTS_TO_WRITE), self, Location::caller())
     }
 
     #[inline]
@@ -186,7 +188,7 @@ impl RawRwLock {
         if !self.word.try_take(wants) {
             self.lock_unfailing(wants, Location::caller());
         }
-        held::note_locked(Location::caller());
+        held::note_locked(self, Location::caller());
     }
 
     fn try_lock_for(&self, wants: u32, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
@@ -194,7 +196,7 @@ impl RawRwLock {
             || self
                 .lock_slow(wants, limit, site)
                 .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"));
-        held::noted(was_had, site)
+        held::noted(was_had, self, site)
     }
 
     /// Locks, and never unwinds: `unlocked` of a guard takes the lock back while the guard is alive. Where no fiber is left to go on
@@ -215,6 +217,8 @@ impl RawRwLock {
         site: &'static Location<'static>,
     ) -> Result<bool, FiberLimit> {
         let kind = kind_of(wants);
+        let _waiting =
+            limit.is_none().then(|| deadlock::waiting(|| Target::Lock(ptr::from_ref(self).addr())));
         let waited = wait::wait_in(
             &self.word.queue,
             Terms { kind, wants, limit, site },
@@ -228,7 +232,7 @@ impl RawRwLock {
 
     #[inline]
     fn unlock(&self, wants: u32) {
-        held::note_unlocked();
+        held::note_unlocked(self);
         if self.word.release(wants) {
             self.unlock_slow();
         }

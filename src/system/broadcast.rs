@@ -66,7 +66,7 @@ where
         group.note_abandoned();
     } else if let Some(own) = in_place {
         let (fiber, index, site) = (own.current_fiber(), own.index(), SiteRef::unnamed(site));
-        let before = fiber.enter_job(site, 0);
+        let before = fiber.enter_job(site, 0, 0);
         let _bound = current::bind_fiber();
         let result = catch_unwind(AssertUnwindSafe(&f));
         fiber.leave_job(before, result.is_err());

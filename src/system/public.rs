@@ -163,6 +163,9 @@ impl JobSystem {
             }
         }
         registry::register(&core);
+        if core.config.find_deadlocks {
+            crate::trace::deadlock::enable();
+        }
         #[cfg(not(shuttle))]
         crate::trace::stuck::watch(&core);
         let mut threads = Vec::with_capacity(count);

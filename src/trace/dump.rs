@@ -52,6 +52,17 @@ pub struct FiberInfo {
 }
 
 impl FiberInfo {
+    /// What is known of the fiber of this number, if it runs or waits.
+    pub(super) fn of_id(id: u32) -> Option<Self> {
+        let mut found = None;
+        slots::for_each::<Fiber>(|fiber| {
+            if fiber.node().id() == id {
+                found = Self::of(fiber);
+            }
+        });
+        found
+    }
+
     fn of(fiber: &Fiber) -> Option<Self> {
         let state = fiber.state.get();
         let site = fiber.site();

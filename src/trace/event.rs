@@ -7,10 +7,10 @@
 //!   3   a number
 //! ```
 
-use super::hooks;
 use super::record;
 use super::ring::RawEvent;
 use super::site::SiteRef;
+use super::{deadlock, hooks};
 use crate::fiber::Fiber;
 use crate::job::JobRef;
 use crate::memory::node::Node;
@@ -111,21 +111,26 @@ fn job_queued_slow(job: JobRef, priority: Priority) {
 
 /// A job begins on its worker's fiber. `block`: what it was queued as, or 0.
 #[inline(always)]
-pub(crate) fn job_started(fiber: &Fiber, site: SiteRef, block: usize) {
-    if hooks::records() {
-        job_started_slow(fiber, site, block);
+pub(crate) fn job_started(fiber: &Fiber, site: SiteRef, block: usize, group: usize) {
+    if hooks::wanted() != 0 {
+        job_started_slow(fiber, site, block, group);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize) {
-    emit(Kind::JobStart, fiber.priority() as u8, fiber.node().id(), word_of(site), block as u64);
+fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize, group: usize) {
+    if deadlock::is_enabled() {
+        deadlock::job_started(fiber.node().id(), block, group);
+    }
+    if hooks::records() {
+        emit(Kind::JobStart, fiber.priority() as u8, fiber.node().id(), word_of(site), block as u64);
+    }
 }
 
 #[inline(always)]
 pub(crate) fn job_ended(fiber: &Fiber, has_panicked: bool) {
-    if hooks::records() {
+    if hooks::wanted() != 0 {
         job_ended_slow(fiber, has_panicked);
     }
 }
@@ -133,7 +138,12 @@ pub(crate) fn job_ended(fiber: &Fiber, has_panicked: bool) {
 #[cold]
 #[inline(never)]
 fn job_ended_slow(fiber: &Fiber, has_panicked: bool) {
-    emit(Kind::JobEnd, u8::from(has_panicked), fiber.node().id(), 0, 0);
+    if deadlock::is_enabled() {
+        deadlock::job_ended(fiber.node().id());
+    }
+    if hooks::records() {
+        emit(Kind::JobEnd, u8::from(has_panicked), fiber.node().id(), 0, 0);
+    }
 }
 
 /// The running fiber is about to suspend.

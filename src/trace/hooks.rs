@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) const RECORDS: u32 = 1;
 /// Waits are counted during which a lock is held.
 pub(crate) const COUNTS_LOCKS: u32 = 2;
+/// It is written down who waits for whom.
+pub(crate) const FINDS_DEADLOCKS: u32 = 4;
 
 // Not the model checkers': it is no part of what they explore.
 static HOOKS: AtomicU32 = AtomicU32::new(0);

@@ -1,6 +1,8 @@
 //! Seeing what happens: recordings, dumps, statistics, stall reports.
 
 #[cfg(not(loom))]
+pub(crate) mod deadlock;
+#[cfg(not(loom))]
 pub(crate) mod dump;
 #[cfg(not(loom))]
 pub(crate) mod event;

@@ -1,5 +1,6 @@
 //! Stall reports: something has been blocked for long.
 
+use super::deadlock::WaitEdge;
 use super::dump::{FiberActivity, FiberDump, FiberInfo};
 use crate::error::complain;
 use crate::system::core::SystemCore;
@@ -16,6 +17,9 @@ pub enum StallKind {
     /// A `run` waits, and nothing in the system runs, is queued or has a time limit. Suspected only: a thread outside
     /// may be about to signal.
     RunBlocked,
+    /// Jobs wait for each other in a circle, without limits, for locks of [`sync`](crate::sync) and the ends of jobs: none of them will ever go on. Only found if
+    /// [`Builder::find_deadlocks`](crate::Builder::find_deadlocks) was asked for.
+    Deadlock,
     /// A worker is inside one job, and has started, ended, suspended or resumed nothing for so long. If `blocked`, its thread has used no processor
     /// meanwhile: the job is blocked in the operating system, by a lock of the standard library, say, or a read. (Not known
     /// on other systems than Linux, where it is false.) Otherwise it computes, and should be split; that is only
@@ -36,6 +40,8 @@ pub struct StallReport {
     pub kind: StallKind,
     /// For how long.
     pub blocked_for: Duration,
+    /// The circle of a [deadlock](StallKind::Deadlock): each waits for the next, and the last for the first. Otherwise empty.
+    pub circle: Vec<WaitEdge>,
     /// Every job that runs or waits.
     pub dump: FiberDump,
 }
@@ -48,6 +54,17 @@ impl fmt::Display for StallReport {
                 "suspected stall: `run` has been waiting, with nothing left that could go on, for"
             }
             StallKind::WorkerStuck { worker, blocked } => return self.tell_of_worker(f, worker, blocked),
+            StallKind::Deadlock => {
+                match self.circle.len() {
+                    1 => writeln!(
+                        f,
+                        "ramie: deadlock: a job waits for what only itself, or a job that runs it, can give"
+                    )?,
+                    jobs => writeln!(f, "ramie: deadlock: {jobs} jobs wait for each other")?,
+                }
+                self.circle.iter().try_for_each(|edge| writeln!(f, "  {edge}"))?;
+                return write!(f, "{}", self.dump);
+            }
         };
         write!(f, "ramie: {what} {:.1?}\n{}", self.blocked_for, self.dump)
     }
@@ -77,7 +94,18 @@ impl StallReport {
 /// Tells `on_stall`, or prints. Never panics: callers wait for jobs that borrow.
 #[cold]
 pub(crate) fn report(core: &SystemCore, kind: StallKind, blocked_for: Duration) {
-    let report = StallReport { kind, blocked_for, dump: FiberDump::of(core) };
+    report_circle(core, kind, blocked_for, Vec::new());
+}
+
+/// As [`report`].
+#[cold]
+pub(super) fn report_circle(
+    core: &SystemCore,
+    kind: StallKind,
+    blocked_for: Duration,
+    circle: Vec<WaitEdge>,
+) {
+    let report = StallReport { kind, blocked_for, circle, dump: FiberDump::of(core) };
     match &core.config.on_stall {
         Some(callback) => {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(&report))) {

@@ -4,6 +4,7 @@
 //! has used the processor meanwhile tells a job that computes from one that is blocked in the operating system. The first is only
 //! printed if others wait for the worker.
 
+use super::deadlock::{self, Edge, WaitEdge};
 use super::stall::{self, StallKind};
 use crate::fiber::{Fiber, FiberState};
 use crate::memory::slots;
@@ -52,7 +53,7 @@ fn interval_of(core: &SystemCore) -> Duration {
 }
 
 fn run() {
-    let mut workers = HashMap::new();
+    let (mut workers, mut deadlocks) = (HashMap::new(), Deadlocks::default());
     loop {
         let mut interval: Option<Duration> = None;
         INTERVAL_NS.store(u64::MAX, Ordering::Relaxed);
@@ -62,6 +63,7 @@ fn run() {
             interval = Some(interval.map_or(wanted, |interval| interval.min(wanted)));
             look(core, &mut workers);
         });
+        deadlocks.look();
         workers.retain(|_, seen| std::mem::replace(&mut seen.is_current, false));
         let hurry = HURRY.lock().unwrap_or_else(PoisonError::into_inner);
         let mut hurry = match interval {
@@ -73,6 +75,44 @@ fn run() {
         };
         *hurry = false;
     }
+}
+
+/// Circles of jobs that wait for each other.
+#[derive(Default)]
+struct Deadlocks {
+    /// Seen by the last look, since when, and whether they are reported.
+    seen: Vec<(Vec<Edge>, Instant, bool)>,
+}
+
+impl Deadlocks {
+    /// Reports circles that the last look has seen as well: a new one may be about to end, if somebody was just given what it waits for.
+    fn look(&mut self) {
+        if !deadlock::is_enabled() {
+            return;
+        }
+        let before = std::mem::take(&mut self.seen);
+        for circle in deadlock::circles() {
+            let known = before.iter().find(|(known, ..)| *known == circle);
+            let (since, mut is_reported) = known.map_or((Instant::now(), false), |known| (known.1, known.2));
+            if known.is_some() && !is_reported {
+                if let Some(edges) = WaitEdge::all(&circle) {
+                    is_reported = true;
+                    report_deadlock(edges, since.elapsed());
+                }
+            }
+            self.seen.push((circle, since, is_reported));
+        }
+    }
+}
+
+fn report_deadlock(edges: Vec<WaitEdge>, since: Duration) {
+    let mut edges = Some(edges);
+    for_each_system(|core| {
+        if edges.as_ref().is_some_and(|edges| edges[0].fiber.system == core.index) {
+            let edges = edges.take().expect("just looked at");
+            stall::report_circle(core, StallKind::Deadlock, since, edges);
+        }
+    });
 }
 
 fn look(core: &SystemCore, workers: &mut HashMap<(u32, usize), Seen>) {
