@@ -44,6 +44,8 @@ use crate::topology::STEAL_KINDS;
 use crate::trace::Epoch;
 use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -207,7 +209,25 @@ pub(crate) struct Remote {
     thread_clock: AtomicI32,
 }
 
+/// Where debuggers find what they show of a worker; see `trace/debugger.rs`. Offsets are those from its [`Remote`].
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(crate) struct RemoteLayout {
+    pub(crate) system: usize,
+    pub(crate) index: usize,
+    pub(crate) thread_clock: usize,
+    /// Of the fiber that runs; may lie before the `Remote`, and be a number below zero.
+    pub(crate) current: usize,
+}
+
 impl Remote {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    pub(crate) const LAYOUT: RemoteLayout = RemoteLayout {
+        system: offset_of!(Remote, system),
+        index: offset_of!(Remote, index),
+        thread_clock: offset_of!(Remote, thread_clock),
+        current: offset_of!(Worker, current).wrapping_sub(offset_of!(Worker, remote)),
+    };
+
     #[inline]
     pub(crate) fn deque(&self, priority: Priority) -> &Deque {
         &self.deques[priority as usize]

@@ -85,32 +85,7 @@ impl FiberInfo {
 }
 
 fn describe(kind: WaitKind, object: u32) -> String {
-    match kind {
-        WaitKind::Nothing => "nothing".into(),
-        WaitKind::Counter => format!("counter {object} to reach zero"),
-        WaitKind::CounterTarget => format!("counter {object} to reach its target, or a time limit"),
-        WaitKind::Scope => "the jobs of its scope".into(),
-        WaitKind::Join => "the stolen half of a join or loop".into(),
-        WaitKind::Handle => format!("the result of job {object}"),
-        WaitKind::Batch => "the jobs of its batch".into(),
-        WaitKind::Yield => "its next turn (it yielded)".into(),
-        WaitKind::GaveWay => "more urgent work to go first".into(),
-        WaitKind::Mutex => "a mutex".into(),
-        WaitKind::Read => "a reader-writer lock, to read".into(),
-        WaitKind::Write => "a reader-writer lock, to write".into(),
-        WaitKind::Condvar => "a condition variable".into(),
-        WaitKind::Semaphore => "a permit of a semaphore".into(),
-        WaitKind::Barrier => "the others at a barrier".into(),
-        WaitKind::Event => "an event".into(),
-        WaitKind::Latch => "a latch to open".into(),
-        WaitKind::Once => "something that another job does once".into(),
-        WaitKind::Future => "a future to be woken".into(),
-        WaitKind::Sleep => "its time to come (it sleeps)".into(),
-        WaitKind::Blocking => "a blocking call on a helper thread".into(),
-        WaitKind::Send => "room in a channel".into(),
-        WaitKind::Receive => "a message of a channel".into(),
-        WaitKind::Cancellation => "a cancellation".into(),
-    }
+    kind.description().replace('#', &object.to_string())
 }
 
 impl fmt::Display for FiberInfo {

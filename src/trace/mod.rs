@@ -1,5 +1,7 @@
 //! Seeing what happens: dumps, statistics, stall reports.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(crate) mod debugger;
 pub(crate) mod dump;
 #[cfg(all(unix, not(shuttle)))]
 pub(crate) mod overflow;
