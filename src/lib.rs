@@ -66,6 +66,8 @@ pub use allocator_api2;
 
 #[cfg(all(feature = "blocking", not(any(loom, shuttle))))]
 pub use crate::interop::blocking::blocking;
+#[cfg(all(unix, not(any(loom, shuttle))))]
+pub use crate::trace::quit_signal::dump_on_sigquit;
 #[cfg(not(loom))]
 pub use crate::{
     batch::{BatchHandle, spawn_batch},
@@ -97,6 +99,7 @@ pub use crate::{
         TopologySource, Victims,
     },
     trace::{
+        backtrace::StackFrame,
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
         stats::{BackgroundFallback, BackgroundStats, StackStats, Stats, StealsByDistance},

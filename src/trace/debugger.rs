@@ -272,6 +272,21 @@ pub(crate) fn note_stack_pointer(before: &[usize], after: &[usize]) {
     }
 }
 
+/// The words at these places of a fiber: the stack pointer that it was suspended with, 0 while it runs, and the address of its
+/// yielder, 0 before it has started. `None` if the first place is not known.
+#[cfg(feature = "backtrace")]
+pub(super) fn saved_words(fiber: &Fiber) -> Option<(usize, usize)> {
+    let at = TABLE.stack_pointer.load(Ordering::Relaxed);
+    if at == UNKNOWN {
+        return None;
+    }
+    let word = |offset| {
+        // SAFETY: both are words of the fiber, in a slot that lives for ever.
+        unsafe { read_word(ptr::from_ref(fiber).cast::<u8>().wrapping_add(offset).cast()) }
+    };
+    Some((word(TABLE.fiber_coroutine + at), word(TABLE.fiber_yielder)))
+}
+
 /// The words that a value consists of, padding included, for which there may be any number.
 pub(crate) fn words_of<T>(value: &T) -> Vec<usize> {
     const { assert!(size_of::<T>() % WORD_BYTES == 0 && align_of::<T>() % WORD_BYTES == 0) };

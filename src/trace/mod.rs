@@ -1,10 +1,13 @@
 //! Seeing what happens: dumps, statistics, stall reports.
 
+pub(crate) mod backtrace;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
 pub(crate) mod debugger;
 pub(crate) mod dump;
 #[cfg(all(unix, not(shuttle)))]
 pub(crate) mod overflow;
+#[cfg(all(unix, not(shuttle)))]
+pub(crate) mod quit_signal;
 pub(crate) mod site;
 pub(crate) mod stall;
 pub(crate) mod stats;
