@@ -233,6 +233,10 @@ fn fibers_of_a_process_are_shown_and_it_goes_on() {
                 &format!("fiber {waiting} bt"),
                 "echo BUSY\\n",
                 &format!("fiber {busy} bt"),
+                // As Ctrl-C does, in the midst of a backtrace.
+                "python describe_frame = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt())",
+                "echo INTERRUPTED\\n",
+                &format!("fiber {waiting} bt"),
                 "echo AFTER\\n",
                 "info registers",
                 "frame",
@@ -254,7 +258,8 @@ fn fibers_of_a_process_are_shown_and_it_goes_on() {
             "{text}"
         );
         check_backtrace(part("WAITING", "BUSY"));
-        assert!(part("BUSY", "AFTER").contains("busy_user_code"), "{text}");
+        assert!(part("BUSY", "INTERRUPTED").contains("busy_user_code"), "{text}");
+        assert!(!part("INTERRUPTED", "AFTER").contains("#0"), "{text}");
         assert!(text.contains(": no job"), "idle fibers are listed with all:\n{text}");
         assert!(text.contains("There is no fiber 4000000"), "{text}");
         assert!(text.contains("Only 'bt' and 'bt COUNT' are known"), "{text}");

@@ -413,9 +413,9 @@ def name_of(frame):
     if frame.type() != gdb.INLINE_FRAME and (name is None or "::" not in name):
         symbol = gdb.execute("info symbol 0x%x" % frame.pc(), to_string=True)
         found = re.match(r"(.+?) (?:\+ \d+ )?in section ", symbol)
-        # Without the hash of the compiler's older way to make names unique.
-        return re.sub(r"::h[0-9a-f]{16}$", "", found[1]) if found else name or "??"
-    return name
+        name = found[1] if found else name
+    # Without the hash of the compiler's older way to make names unique.
+    return re.sub(r"::h[0-9a-f]{16}$", "", name or "??")
 
 
 def arguments_of(frame, decorator):
