@@ -265,6 +265,10 @@ unsafe impl Slot for JobLocals {
 const _: () = assert!(align_of::<JobLocals>() > LOCALS_TAG);
 
 impl JobLocals {
+    /// Where debuggers find the job's place.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    pub(crate) const SITE_OFFSET: usize = std::mem::offset_of!(JobLocals, site);
+
     /// Those of the calling job, which are made if there are none; `None` outside of jobs.
     fn of_this_job() -> Option<&'static Self> {
         let fiber = current::worker().filter(|worker| worker.in_fiber())?.current_fiber();

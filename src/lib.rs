@@ -65,6 +65,8 @@ pub use allocator_api2;
 
 #[cfg(all(feature = "blocking", not(any(loom, shuttle))))]
 pub use crate::interop::blocking::blocking;
+#[cfg(all(unix, not(any(loom, shuttle))))]
+pub use crate::trace::quit_signal::dump_on_sigquit;
 #[cfg(not(loom))]
 pub use crate::{
     batch::{BatchHandle, spawn_batch},
@@ -96,6 +98,7 @@ pub use crate::{
         TopologySource, Victims,
     },
     trace::{
+        backtrace::StackFrame,
         deadlock::WaitEdge,
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},

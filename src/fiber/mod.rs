@@ -39,6 +39,8 @@ mod slot {
     use crate::trace::site::SiteRef;
     use std::cell::UnsafeCell;
     use std::mem::MaybeUninit;
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    use std::mem::offset_of;
     use std::panic::Location;
     use std::ptr;
     // For people to read: never part of a protocol, and so not of what model checkers explore.
@@ -91,6 +93,36 @@ mod slot {
     }
 
     impl WaitKind {
+        /// What is waited for, in words; `#` stands for the number of the counter or job.
+        pub(crate) const fn description(self) -> &'static str {
+            match self {
+                WaitKind::Nothing => "nothing",
+                WaitKind::Counter => "counter # to reach zero",
+                WaitKind::CounterTarget => "counter # to reach its target, or a time limit",
+                WaitKind::Scope => "the jobs of its scope",
+                WaitKind::Join => "the stolen half of a join or loop",
+                WaitKind::Handle => "the result of job #",
+                WaitKind::Batch => "the jobs of its batch",
+                WaitKind::Yield => "its next turn (it yielded)",
+                WaitKind::GaveWay => "more urgent work to go first",
+                WaitKind::Mutex => "a mutex",
+                WaitKind::Read => "a reader-writer lock, to read",
+                WaitKind::Write => "a reader-writer lock, to write",
+                WaitKind::Condvar => "a condition variable",
+                WaitKind::Semaphore => "a permit of a semaphore",
+                WaitKind::Barrier => "the others at a barrier",
+                WaitKind::Event => "an event",
+                WaitKind::Latch => "a latch to open",
+                WaitKind::Once => "something that another job does once",
+                WaitKind::Future => "a future to be woken",
+                WaitKind::Sleep => "its time to come (it sleeps)",
+                WaitKind::Blocking => "a blocking call on a helper thread",
+                WaitKind::Send => "room in a channel",
+                WaitKind::Receive => "a message of a channel",
+                WaitKind::Cancellation => "a cancellation",
+            }
+        }
+
         /// Whether somebody must give up what is waited for.
         pub(crate) fn is_for_exclusion(self) -> bool {
             matches!(self, WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore)
@@ -155,6 +187,22 @@ mod slot {
         large_stack: AtomicUsize,
     }
 
+    /// Where debuggers find what they show of a fiber; see `trace/debugger.rs`.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    pub(crate) struct FiberLayout {
+        pub(crate) owner: usize,
+        pub(crate) context: usize,
+        pub(crate) state: usize,
+        pub(crate) wait_kind: usize,
+        pub(crate) priority: usize,
+        pub(crate) since: usize,
+        pub(crate) wait_object: usize,
+        pub(crate) wait_site: usize,
+        pub(crate) site: usize,
+        /// Nanoseconds of a unit of `since`.
+        pub(crate) tick_ns: usize,
+    }
+
     /// The job that a fiber runs again when an inner one has ended.
     pub(crate) struct OuterJob {
         word: *mut (),
@@ -197,6 +245,26 @@ mod slot {
     }
 
     impl Fiber {
+        #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+        pub(crate) const LAYOUT: FiberLayout = FiberLayout {
+            owner: offset_of!(Fiber, owner),
+            context: offset_of!(Fiber, context),
+            state: offset_of!(Fiber, state),
+            wait_kind: offset_of!(Fiber, wait_kind),
+            priority: offset_of!(Fiber, priority),
+            since: offset_of!(Fiber, since),
+            wait_object: offset_of!(Fiber, wait_object),
+            wait_site: offset_of!(Fiber, wait_site),
+            site: offset_of!(Fiber, site),
+            tick_ns: TICK_NS as usize,
+        };
+
+        /// By which debuggers know the chunks of fibers.
+        #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+        pub(crate) const fn depot_address() -> *const () {
+            (&raw const FIBERS).cast()
+        }
+
         /// Makes a fiber of `worker` that will run `body`.
         pub(crate) fn start(worker: &'static Worker, body: Body) -> Result<&'static Self, StackError> {
             let context = Context::new(body, worker)?;

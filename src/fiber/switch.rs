@@ -82,9 +82,32 @@ mod stackful {
         yielder: Cell<*const Yielder<(), ()>>,
     }
 
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    impl Stackful {
+        pub(crate) const COROUTINE_OFFSET: usize = std::mem::offset_of!(Stackful, coroutine);
+        pub(crate) const YIELDER_OFFSET: usize = std::mem::offset_of!(Stackful, yielder);
+
+        /// Finds out where a coroutine keeps the stack pointer that it was suspended with, by means of this stack: there is
+        /// no name for that place.
+        #[cold]
+        fn measure(stack: FiberStack) -> FiberStack {
+            use crate::trace::debugger;
+            let mut probe: Coroutine<(), (), (), FiberStack> =
+                Coroutine::with_stack(stack, |_: &Yielder<(), ()>, ()| ());
+            let before = debugger::words_of(&probe);
+            // SAFETY: it has not started, and its closure captures nothing, so there is nothing to drop.
+            unsafe { probe.force_reset() };
+            debugger::note_stack_pointer(&before, &debugger::words_of(&probe));
+            probe.into_stack()
+        }
+    }
+
     impl Switch for Stackful {
         fn new(body: Body, worker: &'static Worker) -> Result<Self, StackError> {
             let stack = worker.stacks().take()?;
+            #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+            let stack =
+                if crate::trace::debugger::needs_stack_pointer() { Self::measure(stack) } else { stack };
             let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
                 let worker = worker.now();
                 worker.current_fiber().context().yielder.set(yielder);

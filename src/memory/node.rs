@@ -47,6 +47,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Where debuggers find the id of whatever begins with a node.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(any(loom, shuttle))))]
+    pub(crate) const TAG_OFFSET: usize = std::mem::offset_of!(Node, tag);
+
     pub(crate) fn new(kind: Kind, id: u32) -> Self {
         assert!(id <= ID_MASK);
         Self {

@@ -39,6 +39,8 @@ use super::prefetch::prefetch_for_write;
 // slots may be used outside of a model's execution.
 use std::alloc::Layout;
 use std::cell::Cell;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
@@ -314,6 +316,35 @@ pub(crate) fn node(id: u32) -> *mut Node {
         let chunk = &*chunk;
         chunk.base.add(index * chunk.stride_bytes).cast::<Node>()
     }
+}
+
+/// Where debuggers find the slots; see `trace/debugger.rs`. Offsets are those of a chunk's descriptor.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(crate) struct SlotsLayout {
+    pub(crate) index_bits: usize,
+    pub(crate) base: usize,
+    pub(crate) stride_bytes: usize,
+    pub(crate) slot_count: usize,
+    pub(crate) batch_slots: usize,
+    pub(crate) ready: usize,
+    pub(crate) depot: usize,
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(crate) const LAYOUT: SlotsLayout = SlotsLayout {
+    index_bits: INDEX_BITS as usize,
+    base: offset_of!(Chunk, base),
+    stride_bytes: offset_of!(Chunk, stride_bytes),
+    slot_count: offset_of!(Chunk, slot_count),
+    batch_slots: offset_of!(Chunk, batch_slots),
+    ready: offset_of!(Chunk, ready),
+    depot: offset_of!(Chunk, depot),
+};
+
+/// The table of chunks, and how many of its entries are in use; for debuggers.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(crate) const fn tables() -> (*const (), *const ()) {
+    ((&raw const CHUNKS).cast(), (&raw const CHUNK_COUNT).cast())
 }
 
 /// Calls `f` with every slot of this type that was ever in use.

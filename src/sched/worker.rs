@@ -44,6 +44,8 @@ use crate::topology::STEAL_KINDS;
 use crate::trace::{Epoch, event, hooks};
 use crossbeam_utils::CachePadded;
 use std::cell::{Cell, OnceCell};
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -207,7 +209,46 @@ pub(crate) struct Remote {
     thread_clock: AtomicI32,
 }
 
+/// Where debuggers find what they show of a worker; see `trace/debugger.rs`. Offsets are those from its [`Remote`].
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(crate) struct RemoteLayout {
+    pub(crate) system: usize,
+    pub(crate) index: usize,
+    pub(crate) thread_clock: usize,
+    /// Of the fiber that runs; may lie before the `Remote`, and be a number below zero.
+    pub(crate) current: usize,
+}
+
 impl Remote {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    pub(crate) const LAYOUT: RemoteLayout = RemoteLayout {
+        system: offset_of!(Remote, system),
+        index: offset_of!(Remote, index),
+        thread_clock: offset_of!(Remote, thread_clock),
+        current: offset_of!(Worker, current).wrapping_sub(offset_of!(Worker, remote)),
+    };
+
+    /// How often it has resumed and suspended fibers. If neither has changed, see [`runs`](Self::runs) for what follows.
+    #[cfg(all(feature = "backtrace", target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    pub(crate) fn switches(&self) -> (u64, u64) {
+        // ORDERING: Acquire keeps what is looked at next behind this.
+        let (resumes, suspensions) = (&self.tally.resumes, &self.tally.suspensions);
+        (resumes.load(Ordering::Acquire), suspensions.load(Ordering::Acquire))
+    }
+
+    /// Whether this fiber has the worker's thread now. May be asked by any thread.
+    ///
+    /// A worker counts a resumption before it notes the fiber, and a fiber counts its suspension before it switches. So a
+    /// fiber has not run between two looks at [`switches`](Self::switches) that are the same if it has not the thread just before the
+    /// second, and has not ended.
+    #[cfg(all(feature = "backtrace", target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+    pub(crate) fn runs(&self, fiber: &Fiber) -> bool {
+        let current = ptr::from_ref(self).cast::<u8>().wrapping_add(Self::LAYOUT.current);
+        // SAFETY: every `Remote` is part of a `Worker`, which lives for ever, and this is its `current`.
+        let current = unsafe { crate::trace::debugger::read_word(current.cast()) };
+        current == ptr::from_ref(fiber).addr()
+    }
+
     #[inline]
     pub(crate) fn deque(&self, priority: Priority) -> &Deque {
         &self.deques[priority as usize]

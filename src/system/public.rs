@@ -140,6 +140,8 @@ impl JobSystem {
             // thread for it now, that worker says so.
             let _ = timer::try_start();
         }
+        #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+        crate::trace::debugger::prepare();
         #[cfg(all(unix, not(shuttle)))]
         {
             crate::sys::unix::fault::install(crate::trace::overflow::look);

@@ -1,5 +1,6 @@
 //! Dumps: every job that runs or waits, for people to read.
 
+use super::backtrace::{Backtraces, StackFrame};
 use super::site::SiteRef;
 use super::stats::StackStats;
 use crate::fiber::{Fiber, FiberState, WaitKind};
@@ -9,6 +10,7 @@ use crate::system::core::SystemCore;
 use crate::system::for_each_system;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -49,6 +51,10 @@ pub struct FiberInfo {
     /// For how long it has been waiting. The clock is read every few suspensions of a worker, so a wait that
     /// began after a long job may look older by that job's duration.
     pub age: Option<Duration>,
+    /// Where in its code it waits, innermost first, without ramie's own stack frames at both ends; for a job on a large stack, the
+    /// part on that one. Empty while it runs, without the feature `backtrace`, and on other systems than Linux on x86-64. Also if it could
+    /// not be had: when its worker resumed or suspended something, be it another fiber, at every attempt.
+    pub backtrace: Arc<[StackFrame]>,
 }
 
 impl FiberInfo {
@@ -91,37 +97,13 @@ impl FiberInfo {
             waits_for: if waits { describe(kind, object) } else { String::new() },
             waits_at: if waits { waits_at } else { None },
             age: waits.then(|| Duration::from_nanos(now_ns.saturating_sub(since_ns))),
+            backtrace: Arc::default(),
         })
     }
 }
 
 fn describe(kind: WaitKind, object: u32) -> String {
-    match kind {
-        WaitKind::Nothing => "nothing".into(),
-        WaitKind::Counter => format!("counter {object} to reach zero"),
-        WaitKind::CounterTarget => format!("counter {object} to reach its target, or a time limit"),
-        WaitKind::Scope => "the jobs of its scope".into(),
-        WaitKind::Join => "the stolen half of a join or loop".into(),
-        WaitKind::Handle => format!("the result of job {object}"),
-        WaitKind::Batch => "the jobs of its batch".into(),
-        WaitKind::Yield => "its next turn (it yielded)".into(),
-        WaitKind::GaveWay => "more urgent work to go first".into(),
-        WaitKind::Mutex => "a mutex".into(),
-        WaitKind::Read => "a reader-writer lock, to read".into(),
-        WaitKind::Write => "a reader-writer lock, to write".into(),
-        WaitKind::Condvar => "a condition variable".into(),
-        WaitKind::Semaphore => "a permit of a semaphore".into(),
-        WaitKind::Barrier => "the others at a barrier".into(),
-        WaitKind::Event => "an event".into(),
-        WaitKind::Latch => "a latch to open".into(),
-        WaitKind::Once => "something that another job does once".into(),
-        WaitKind::Future => "a future to be woken".into(),
-        WaitKind::Sleep => "its time to come (it sleeps)".into(),
-        WaitKind::Blocking => "a blocking call on a helper thread".into(),
-        WaitKind::Send => "room in a channel".into(),
-        WaitKind::Receive => "a message of a channel".into(),
-        WaitKind::Cancellation => "a cancellation".into(),
-    }
+    kind.description().replace('#', &object.to_string())
 }
 
 /// The same in one or two words.
@@ -177,13 +159,16 @@ impl fmt::Display for FiberInfo {
         if let Some(age) = self.age {
             write!(f, " since {age:.1?}")?;
         }
+        for frame in &*self.backtrace {
+            write!(f, "\n    {frame}")?;
+        }
         Ok(())
     }
 }
 
 /// Every job that runs or waits; made by [`JobSystem::dump`](crate::JobSystem::dump) and [`dump_all`].
 ///
-/// The `Display` form has a line per job.
+/// The `Display` form has a line per job, and below it, indented, the stack frames of its backtrace, if it has one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FiberDump {
@@ -202,7 +187,7 @@ impl FiberDump {
 
     pub(crate) fn of(core: &SystemCore) -> Self {
         let mut dump = Self::empty();
-        dump.add_fibers(|info| info.system == core.index);
+        dump.add_fibers(|info| info.system == core.index, &mut Backtraces::new());
         dump.add_system(core);
         dump.stacks = StackStats::of_all();
         dump
@@ -210,9 +195,9 @@ impl FiberDump {
 
     /// Whether a job of this system runs or waits.
     pub(crate) fn has_fibers(core: &SystemCore) -> bool {
-        let mut dump = Self::empty();
-        dump.add_fibers(|info| info.system == core.index);
-        !dump.is_empty()
+        let mut found = false;
+        for_each_job(|_, info| found |= info.system == core.index);
+        found
     }
 
     /// Whether no job runs or waits.
@@ -220,12 +205,13 @@ impl FiberDump {
         self.fibers.is_empty()
     }
 
-    fn add_fibers(&mut self, wanted: impl Fn(&FiberInfo) -> bool) {
-        slots::for_each::<Fiber>(|fiber| {
-            if let Some(info) = FiberInfo::of(fiber) {
-                if wanted(&info) {
-                    self.fibers.push(info);
+    fn add_fibers(&mut self, wanted: impl Fn(&FiberInfo) -> bool, backtraces: &mut Backtraces) {
+        for_each_job(|fiber, mut info| {
+            if wanted(&info) {
+                if info.activity != FiberActivity::Running {
+                    info.backtrace = backtraces.of(fiber);
                 }
+                self.fibers.push(info);
             }
         });
     }
@@ -270,11 +256,19 @@ impl fmt::Display for FiberDump {
     }
 }
 
+fn for_each_job(mut f: impl FnMut(&'static Fiber, FiberInfo)) {
+    slots::for_each::<Fiber>(|fiber| {
+        if let Some(info) = FiberInfo::of(fiber) {
+            f(fiber, info);
+        }
+    });
+}
+
 /// A dump of all systems of the process. For watchdogs: it stops nobody and takes no lock that a job could hold.
 pub fn dump_all() -> FiberDump {
     let mut dump = FiberDump::empty();
     for_each_system(|core| dump.add_system(core));
-    dump.add_fibers(|_| true);
+    dump.add_fibers(|_| true, &mut Backtraces::new());
     dump.stacks = StackStats::of_all();
     dump
 }

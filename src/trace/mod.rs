@@ -1,7 +1,11 @@
 //! Seeing what happens: recordings, dumps, statistics, stall reports.
 
 #[cfg(not(loom))]
+pub(crate) mod backtrace;
+#[cfg(not(loom))]
 pub(crate) mod deadlock;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(any(shuttle, loom))))]
+pub(crate) mod debugger;
 #[cfg(not(loom))]
 pub(crate) mod dump;
 #[cfg(not(loom))]
@@ -12,6 +16,8 @@ pub(crate) mod hooks;
 pub(crate) mod overflow;
 #[cfg(not(loom))]
 mod public;
+#[cfg(all(unix, not(any(shuttle, loom))))]
+pub(crate) mod quit_signal;
 #[cfg(not(loom))]
 pub(crate) mod record;
 #[cfg(not(loom))]
@@ -25,7 +31,6 @@ pub(crate) mod stall;
 pub(crate) mod stats;
 #[cfg(not(any(shuttle, loom)))]
 pub(crate) mod stuck;
-
 #[cfg(all(feature = "timeline", not(loom)))]
 mod timeline;
 

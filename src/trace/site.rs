@@ -24,6 +24,21 @@ struct NamedSite {
     next: *mut NamedSite,
 }
 
+/// Where debuggers find a named job's place and name; see `debugger.rs`.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(super) struct NamedLayout {
+    pub(super) tag: usize,
+    pub(super) location: usize,
+    pub(super) name: usize,
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
+pub(super) const NAMED_LAYOUT: NamedLayout = NamedLayout {
+    tag: NAMED_TAG,
+    location: std::mem::offset_of!(NamedSite, location),
+    name: std::mem::offset_of!(NamedSite, name),
+};
+
 /// See the [module](self). May be null: no job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SiteRef(*mut ());
