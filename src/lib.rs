@@ -17,10 +17,13 @@ compile_error!("ramie needs an operating system with threads and guard pages: Un
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("ramie packs pointers and counts into 64-bit words and is built for 64-bit targets only");
 
-/// The examples of the guide are tests.
+/// The examples of the guides are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/waiting.md")]
 struct WaitingGuide;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/debugging.md")]
+struct DebuggingGuide;
 
 mod counter;
 mod fiber;

@@ -146,6 +146,37 @@ fn jobs_waits_and_causes_are_recorded() {
         let parts: f64 = summary.running.iter().sum();
         assert!((parts - 1.0).abs() < 0.01, "{:?}", summary.running);
         assert!(summary.critical_path <= summary.duration);
+        // From the end of the parent back over the signaller.
+        assert!(is_critical(slices(&events, "parent")[0]) && is_critical(slices(&events, "waiter")[1]));
+    }
+}
+
+fn is_critical(slice: &Value) -> bool {
+    slice["args"]["critical path"] == true
+}
+
+/// What a job sets free by its end is caused by it, and a chain of such jobs is the critical path.
+#[test]
+fn the_critical_path_goes_over_ends_of_jobs() {
+    let (_alone, _watch) = (alone(), watch("critical path", 60));
+    for workers in WORKERS {
+        let system = common::system(workers);
+        let names = ["link 0", "link 1", "link 2", "link 3"];
+        let recording = recorded(|| {
+            let gate = Counter::new(1);
+            let done: [Counter; 4] = std::array::from_fn(|_| Counter::new(0));
+            for (n, name) in names.into_iter().enumerate() {
+                let before = if n == 0 { &gate } else { &done[n - 1] };
+                system.job().name(name).after(before).counter(&done[n]).detach(|| ());
+            }
+            gate.signal();
+            done[3].wait();
+            system.wait_idle();
+        });
+        let events = trace_of(&Timeline::of(&recording), false);
+        for name in names {
+            assert!(is_critical(slices(&events, name)[0]), "{workers} workers, {name}: {events:#?}");
+        }
     }
 }
 
@@ -155,6 +186,39 @@ fn is_waiting(name: &str) -> bool {
     dump.fibers
         .iter()
         .any(|fiber| fiber.job_name == Some(name) && fiber.activity == ramie::FiberActivity::Waiting)
+}
+
+/// Dumps in JSON, read back.
+#[test]
+fn dumps_are_json_too() {
+    let _watch = watch("dumps in JSON", 60);
+    let (system, gate) = (common::system(2), Counter::new(1));
+    let name = "waits for \"it\" \\ in a\nline";
+    let handle = system.job().name(name).priority(Priority::High).spawn({
+        let gate = gate.clone();
+        move || gate.wait()
+    });
+    let fiber = loop {
+        let dump: Value = serde_json::from_str(&system.dump().to_json()).expect("JSON");
+        assert_eq!(dump["systems"].as_array().map(Vec::len), Some(1));
+        let fibers = dump["fibers"].as_array().expect("fibers");
+        if let Some(fiber) = fibers.iter().find(|fiber| fiber["activity"] == "waiting") {
+            break fiber.clone();
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!((fiber["job_name"].as_str(), fiber["priority"].as_str()), (Some(name), Some("High")));
+    assert!(fiber["waits_for"].as_str().is_some_and(|text| text.starts_with("counter ")), "{fiber}");
+    assert!(
+        fiber["waits_at"].as_str().is_some_and(|place| place.starts_with("tests/recording.rs:")),
+        "{fiber}"
+    );
+    assert!(
+        fiber["spawned_at"].is_string() && fiber["age_ns"].is_u64() && fiber["worker"].is_u64(),
+        "{fiber}"
+    );
+    gate.signal();
+    handle.join().expect("it ends");
 }
 
 #[test]

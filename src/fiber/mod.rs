@@ -394,7 +394,7 @@ mod slot {
         pub(crate) fn enter_job(&self, site: SiteRef, block: usize, group: usize) -> OuterJob {
             let before = self.job_word();
             self.set_job_word(site.into_raw());
-            event::job_started(self, site, block, group);
+            event::job_started(self, site, block, group, before);
             OuterJob {
                 word: before,
                 #[cfg(feature = "tracing")]

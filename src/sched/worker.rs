@@ -1442,7 +1442,6 @@ impl Worker {
         // bound.
         let bound = self.binds_next.take().then(super::current::bind_fiber);
         self.set_priority(priority);
-        held::forget(self);
         if self.isolates_float.get() {
             self.begin_with_own_float_control();
         }
@@ -1468,7 +1467,6 @@ impl Worker {
                         return self.run_and_go_on(job, priority);
                     }
                     self.set_priority(priority);
-                    held::forget(self);
                     if self.isolates_float.get() {
                         self.begin_with_own_float_control();
                     }

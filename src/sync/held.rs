@@ -202,10 +202,9 @@ impl Kept {
     }
 }
 
-/// A fiber of `worker` is about to start a job, and holds nothing: guards of the one before may have been leaked.
-#[inline(always)]
-pub(crate) fn forget(worker: &Worker) {
+/// The running fiber, which was idle, begins with a job, and holds nothing: guards of the one before may have been leaked.
+pub(crate) fn forget() {
     if are_counted() {
-        worker.held_locks().take();
+        change_held(|held| *held = Held::none(held.epoch));
     }
 }

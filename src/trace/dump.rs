@@ -135,6 +135,54 @@ pub(crate) fn short_name(kind: WaitKind) -> &'static str {
     }
 }
 
+/// A string in JSON.
+fn json_text(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c < ' ' => json.push_str(&format!("\\u{:04x}", c as u32)),
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
+}
+
+impl FiberInfo {
+    fn to_json(&self) -> String {
+        let activity = match self.activity {
+            FiberActivity::Running => "running",
+            FiberActivity::Waiting => "waiting",
+            FiberActivity::Ready => "ready",
+        };
+        let place = |place: &'static Location<'static>| json_text(&place.to_string());
+        let waits_for = Some(&self.waits_for).filter(|text| !text.is_empty());
+        let frames =
+            self.backtrace.iter().map(|frame| json_text(&frame.to_string())).collect::<Vec<_>>().join(",");
+        let known = [
+            ("job_name", self.job_name.map(json_text)),
+            ("spawned_at", self.spawned_at.map(place)),
+            ("waits_for", waits_for.map(|text| json_text(text))),
+            ("waits_at", self.waits_at.map(place)),
+            ("age_ns", self.age.map(|age| age.as_nanos().to_string())),
+            ("backtrace", (!frames.is_empty()).then(|| format!("[{frames}]"))),
+        ];
+        let mut json = format!(
+            "{{\"fiber\":{},\"system\":{},\"worker\":{},\"activity\":\"{activity}\",\"priority\":\"{:?}\"",
+            self.fiber, self.system, self.worker, self.priority
+        );
+        for (name, value) in known {
+            if let Some(value) = value {
+                json.push_str(&format!(",\"{name}\":{value}"));
+            }
+        }
+        json.push('}');
+        json
+    }
+}
+
 impl fmt::Display for FiberInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "system {} worker {} fiber {}: ", self.system, self.worker, self.fiber)?;
@@ -198,6 +246,18 @@ impl FiberDump {
         let mut found = false;
         for_each_job(|_, info| found |= info.system == core.index);
         found
+    }
+
+    /// The same in JSON (RFC 8259), for programs: an object with the arrays `fibers` and `systems`. What is not known is left out. Times are in
+    /// nanoseconds.
+    ///
+    /// ```
+    /// assert!(ramie::dump_all().to_json().starts_with("{\"systems\":["));
+    /// ```
+    pub fn to_json(&self) -> String {
+        let systems: Vec<String> = self.systems.iter().map(|system| json_text(system)).collect();
+        let fibers: Vec<String> = self.fibers.iter().map(FiberInfo::to_json).collect();
+        format!("{{\"systems\":[{}],\"fibers\":[{}]}}", systems.join(","), fibers.join(","))
     }
 
     /// Whether no job runs or waits.

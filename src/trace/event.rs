@@ -16,6 +16,7 @@ use crate::job::JobRef;
 use crate::memory::node::Node;
 use crate::sched::current;
 use crate::sched::priority::Priority;
+use crate::sync::held;
 use crate::topology::StealKind;
 use std::ptr;
 
@@ -109,17 +110,20 @@ fn job_queued_slow(job: JobRef, priority: Priority) {
     }
 }
 
-/// A job begins on its worker's fiber. `block`: what it was queued as, or 0.
+/// A job begins on its worker's fiber. `block`: what it was queued as, or 0; `outer`: the word of the job inside of which it runs, or null.
 #[inline(always)]
-pub(crate) fn job_started(fiber: &Fiber, site: SiteRef, block: usize, group: usize) {
+pub(crate) fn job_started(fiber: &Fiber, site: SiteRef, block: usize, group: usize, outer: *mut ()) {
     if hooks::wanted() != 0 {
-        job_started_slow(fiber, site, block, group);
+        job_started_slow(fiber, site, block, group, outer);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize, group: usize) {
+fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize, group: usize, outer: *mut ()) {
+    if outer.is_null() {
+        held::forget();
+    }
     if deadlock::is_enabled() {
         deadlock::job_started(fiber.node().id(), block, group);
     }

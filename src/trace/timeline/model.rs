@@ -162,6 +162,8 @@ struct OnFiber {
     priority: u8,
     /// Who has woken it last, and when; taken when it goes on.
     woken: Option<(u32, f64)>,
+    /// Its run that ended with its last wait, and when.
+    suspended: Option<(u32, f64)>,
     /// Since when it is suspended, why and where.
     waits: Option<(f64, u8, u32)>,
     spans: Vec<u32>,
@@ -171,6 +173,8 @@ struct OnFiber {
 struct OnThread {
     /// The run that goes on.
     run: Option<u32>,
+    /// The one before, if the thread has not slept since: what a job sets free when it has ended is its doing.
+    last: Option<u32>,
     fiber: u32,
     /// Since when nothing runs.
     idle_since: f64,
@@ -182,6 +186,12 @@ struct OnThread {
     pieces: Vec<(u32, f64)>,
     /// Of a thread that is no worker.
     spans: Vec<u32>,
+}
+
+impl OnThread {
+    fn run_or_last(&self) -> u32 {
+        self.run.or(self.last).unwrap_or(NONE)
+    }
 }
 
 struct Building<'a> {
@@ -285,7 +295,7 @@ impl Building<'_> {
         let (detail, fiber) = ((event[1] >> 8) as u8, (event[1] >> 32) as u32);
         match kind {
             Kind::Queued => {
-                let run = self.threads[thread].run.unwrap_or(NONE);
+                let run = self.threads[thread].run_or_last();
                 self.queued.insert(event[3], (run, at));
             }
             Kind::JobStart => self.start_job(thread, at, fiber, event, detail),
@@ -293,7 +303,7 @@ impl Building<'_> {
             Kind::Suspend => self.suspend(thread, at, fiber, detail, event[2]),
             Kind::Resume => self.resume(thread, at, fiber, event[2], detail),
             Kind::Wake => {
-                let run = self.threads[thread].run.unwrap_or(NONE);
+                let run = self.threads[thread].run_or_last();
                 self.fibers.entry(event[3] as u32).or_default().woken = Some((run, at));
             }
             Kind::Steal => {
@@ -310,6 +320,7 @@ impl Building<'_> {
                 };
                 self.idle_until(thread, at);
                 self.threads[thread].parked = Some((at, why));
+                self.threads[thread].last = None;
             }
             Kind::Unpark => self.wake_up(thread, at),
             Kind::Frame => self.model.frames.push((at, event[2] as u32)),
@@ -373,6 +384,7 @@ impl Building<'_> {
         }
         let on_thread = &mut self.threads[thread];
         let index = on_thread.run.take().expect("just made");
+        on_thread.last = Some(index);
         on_thread.idle_since = at;
         let run = &mut self.model.runs[index as usize];
         (run.end, run.finish) = (at.max(run.start), finish);
@@ -384,12 +396,13 @@ impl Building<'_> {
     }
 
     fn start_job(&mut self, thread: usize, at: f64, fiber: u32, event: [u64; 4], priority: u8) {
-        let cause = match event[3] {
+        let mut cause = match event[3] {
             0 => self.threads[thread].stolen.take(),
             block => self.queued.remove(&block),
         };
         if self.threads[thread].run.is_some() {
-            self.close(thread, at, fiber, Finish::Calls);
+            // Whoever had queued it: it runs now because this one calls it.
+            cause = Some((self.close(thread, at, fiber, Finish::Calls), at));
         }
         let site = self.site(event[2]);
         let on_fiber = self.fibers.entry(fiber).or_default();
@@ -413,10 +426,11 @@ impl Building<'_> {
 
     fn suspend(&mut self, thread: usize, at: f64, fiber: u32, wait: u8, place: u64) {
         let place = self.place(place);
-        let run = self.close(thread, at, fiber, Finish::Waits);
-        let run = &mut self.model.runs[run as usize];
+        let index = self.close(thread, at, fiber, Finish::Waits);
+        let run = &mut self.model.runs[index as usize];
         (run.wait, run.wait_place) = (wait, place);
         let on_fiber = self.fibers.entry(fiber).or_default();
+        on_fiber.suspended = Some((index, at));
         if on_fiber.waits.replace((at, wait, place)).is_none() {
             self.suspended += 1;
         }
@@ -433,7 +447,8 @@ impl Building<'_> {
             self.suspended -= 1;
             self.model.waits.push(Wait { kind, place, for_ns: at - since });
         }
-        let woken = on_fiber.woken.take();
+        // It may have been woken by nobody: if it yielded.
+        let woken = on_fiber.woken.take().or(on_fiber.suspended);
         if self.threads[thread].run.is_some() {
             // The end of what it ran was lost.
             self.close(thread, at, fiber, Finish::AfterRecording);
@@ -532,7 +547,7 @@ impl Model {
         for _ in 0..self.runs.len() {
             let run = &mut self.runs[index];
             run.is_critical = true;
-            self.critical_run += (until - run.start).max(0.0);
+            self.critical_run += (until.min(run.end) - run.start).max(0.0);
             let (cause, cause_at) = (run.cause as usize, run.cause_at);
             if cause >= self.runs.len() || cause_at > until || (cause == index) {
                 return;
