@@ -219,13 +219,8 @@ impl Summary {
             ("jobs", self.jobs.to_string()),
             ("steals", self.steals.to_string()),
             ("parallelism", format!("{:.2} of {}", self.parallelism, self.workers)),
-            (
-                "critical path",
-                format!(
-                    "{:.2?} of running and {:.2?} until it ran",
-                    self.critical_path, self.critical_latency
-                ),
-            ),
+            ("critical path", format!("{:.2?}", self.critical_path)),
+            ("its latencies", format!("{:.2?}", self.critical_latency)),
         ];
         if let Some(frames) = self.frames {
             rows.push(("frames", frames.count.to_string()));
