@@ -2,6 +2,7 @@
 
 use super::Timeline;
 use super::model::{Idle, Model};
+use crate::sched::priority::Priority;
 use crate::trace::recording::ThreadKind;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -77,7 +78,8 @@ fn data(timeline: &Timeline, title: &str) -> Value {
             "site": u32s(runs.iter().map(|run| run.site)),
             "begin": u8s(runs.iter().map(|run| run.begin as u8)),
             "finish": u8s(runs.iter().map(|run| run.finish as u8)),
-            "priority": u8s(runs.iter().map(|run| run.priority)),
+            // The page has the most urgent first.
+            "priority": u8s(runs.iter().map(|run| (Priority::High as u8).saturating_sub(run.priority))),
             "wait": u8s(runs.iter().map(|run| run.wait)),
             "wait_place": u32s(runs.iter().map(|run| run.wait_place)),
             "cause": u32s(runs.iter().map(|run| run.cause)),
