@@ -196,9 +196,12 @@ pub(crate) fn wait_for_stolen<F: FnOnce() -> R, R>(
     entry: JobRef,
     site: &'static Location<'static>,
 ) -> Result<R, Payload> {
-    let _waiting = deadlock::waiting(|| Target::Group(std::ptr::from_ref(half.job()).addr()));
     let what = WaitFor { kind: WaitKind::Join, object: 0, site };
-    if !half.job().is_done() && wait::wait(what, |node| half.job().set_waiter(node)) == Err(FiberLimit) {
+    let wait = || {
+        let _waiting = deadlock::waiting(|| Target::Group(std::ptr::from_ref(half.job()).addr()));
+        wait::wait(what, |node| half.job().set_waiter(node))
+    };
+    if !half.job().is_done() && wait() == Err(FiberLimit) {
         let run_own = |worker: &'static Worker| match worker.fetch(|job| job == entry) {
             Some(half) => {
                 worker.run_job(half);

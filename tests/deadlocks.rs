@@ -3,11 +3,11 @@
 mod common;
 
 use common::{spin_until, watch};
-use ramie::sync::{Mutex, RwLock};
+use ramie::sync::{Mutex, RwLock, RwLockWriteGuard};
 use ramie::{Counter, FiberActivity, JobHandle, JobSystem, StallKind, StallReport};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex as StdMutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type Reports = Arc<StdMutex<Vec<StallReport>>>;
 
@@ -51,9 +51,20 @@ fn leave(system: JobSystem) {
     std::mem::forget(system);
 }
 
-/// Each of these locks its own mutex, and then its neighbour's.
 fn philosophers(workers: usize, names: &'static [&'static str]) {
     let (system, reports) = system(workers);
+    let lock_line = deadlock_of(&system, names);
+    let report = the_deadlock(&reports, names);
+    for edge in &report.circle {
+        assert_eq!(edge.locked_at.expect("it is a lock").line(), lock_line, "{report}");
+        assert_eq!(edge.fiber.waits_at.expect("it waits").line(), lock_line + 3, "{report}");
+        assert!(edge.to_string().contains("has locked it at"), "{edge}");
+    }
+    leave(system);
+}
+
+/// Each of these locks its own mutex, and then its neighbour's; the line of the first.
+fn deadlock_of(system: &JobSystem, names: &'static [&'static str]) -> u32 {
     let table: Arc<Vec<Mutex<()>>> = Arc::new(names.iter().map(|_| Mutex::new(())).collect());
     let all_sit = Counter::new(names.len());
     let lock_line = line!() + 4;
@@ -66,13 +77,7 @@ fn philosophers(workers: usize, names: &'static [&'static str]) {
             let _next = table[(seat + 1) % table.len()].lock();
         });
     }
-    let report = the_deadlock(&reports, names);
-    for edge in &report.circle {
-        assert_eq!(edge.locked_at.expect("it is a lock").line(), lock_line, "{report}");
-        assert_eq!(edge.fiber.waits_at.expect("it waits").line(), lock_line + 3, "{report}");
-        assert!(edge.to_string().contains("has locked it at"), "{edge}");
-    }
-    leave(system);
+    lock_line
 }
 
 #[test]
@@ -154,6 +159,19 @@ fn a_job_that_waits_for_itself() {
     leave(system);
 }
 
+/// Makes a deadlock of its own, and waits until it is reported: by then whatever else was there has been looked at as often.
+fn wait_for_looks() {
+    let (system, reports) = system(2);
+    deadlock_of(&system, &["looked", "once more"]);
+    the_deadlock(&reports, &["looked", "once more"]);
+    leave(system);
+}
+
+#[track_caller]
+fn assert_none(reports: &Reports) {
+    assert!(deadlocks(reports).is_empty(), "{}", deadlocks(reports)[0]);
+}
+
 /// What will end is no deadlock: a holder that waits for something else, one with a limit, a lock that is contended for.
 #[test]
 fn jobs_that_go_on_are_not_reported() {
@@ -164,7 +182,7 @@ fn jobs_that_go_on_are_not_reported() {
     std::thread::scope(|threads| {
         threads.spawn(|| {
             // From outside, when it seems that nothing goes on any more.
-            std::thread::sleep(Duration::from_millis(300));
+            wait_for_looks();
             is_over.store(true, SeqCst);
             gate.signal();
         });
@@ -178,8 +196,7 @@ fn jobs_that_go_on_are_not_reported() {
             for (mine, theirs) in [(&mutex, &other), (&other, &mutex)] {
                 let is_over = &is_over;
                 s.detach(move || {
-                    let begin = Instant::now();
-                    while !is_over.load(SeqCst) && begin.elapsed() < Duration::from_secs(5) {
+                    while !is_over.load(SeqCst) {
                         if let Some(_mine) = mine.try_lock_for(Duration::from_millis(5)) {
                             drop(theirs.try_lock_for(Duration::from_millis(5)));
                         }
@@ -196,6 +213,140 @@ fn jobs_that_go_on_are_not_reported() {
             }
         });
     });
-    assert!(deadlocks(&reports).is_empty(), "{}", deadlocks(&reports)[0]);
-    drop(system);
+    assert_none(&reports);
+}
+
+/// A reader waits behind a writer of the queue, but not for the readers who have the lock: the writer has a limit.
+#[test]
+fn a_reader_behind_a_writer_with_a_limit_is_not_reported() {
+    let _watch = watch("behind a writer", 60);
+    let (system, reports) = system(2);
+    let (lock, has_read, gave_up) = (RwLock::new(0), Counter::new(1), AtomicBool::new(false));
+    system.scope(|s| {
+        s.job().name("reads twice").detach(|| {
+            let _first = lock.read();
+            has_read.signal();
+            while !is_waiting("writes for a time") {
+                ramie::yield_now();
+            }
+            let _second = lock.read();
+        });
+        s.job().name("writes for a time").detach(|| {
+            has_read.wait();
+            gave_up.store(lock.try_write_for(Duration::from_secs(2)).is_none(), SeqCst);
+        });
+        wait_for_looks();
+    });
+    assert!(gave_up.into_inner(), "there is a reader all the time");
+    assert_none(&reports);
+}
+
+fn is_waiting(name: &str) -> bool {
+    let dump = ramie::dump_all();
+    let named = dump.fibers.iter().filter(|fiber| fiber.job_name == Some(name));
+    named
+        .filter(|fiber| fiber.activity == FiberActivity::Waiting)
+        .any(|fiber| fiber.waits_for.contains("write"))
+}
+
+/// Whoever was a writer and shares the lock from now on holds up writers, and no readers.
+#[test]
+fn readers_beside_a_downgraded_writer_are_not_reported() {
+    let _watch = watch("downgraded", 60);
+    let (system, reports) = system(2);
+    let (lock, mutex) = (RwLock::new(0), Mutex::new(0));
+    let (shares, has_mutex) = (Counter::new(1), Counter::new(1));
+    system.scope(|s| {
+        s.detach(|| {
+            let _shared = RwLockWriteGuard::downgrade(lock.write());
+            shares.signal();
+            has_mutex.wait();
+            let _guard = mutex.lock();
+        });
+        s.job().name("writes for a time").detach(|| {
+            shares.wait();
+            assert!(lock.try_write_for(Duration::from_secs(2)).is_none(), "there is a reader all the time");
+        });
+        s.detach(|| {
+            let _guard = mutex.lock();
+            has_mutex.signal();
+            while !is_waiting("writes for a time") {
+                ramie::yield_now();
+            }
+            // It waits for the writer, who has a limit, and not for the one who has the lock.
+            let _read = lock.read();
+        });
+        wait_for_looks();
+    });
+    assert_none(&reports);
+}
+
+/// At the limit of fibers the one that waits for a scope runs its jobs itself, which need not end soon.
+#[test]
+fn jobs_that_are_run_by_the_one_who_waits_for_them_are_not_reported() {
+    let _watch = watch("at the limit", 60);
+    let reports = Reports::default();
+    let told = reports.clone();
+    let system = common::builder()
+        .workers(1)
+        .max_fibers(1)
+        .find_deadlocks(true)
+        .stall_after(Duration::from_millis(20))
+        .on_stall(move |report| told.lock().unwrap().push(report.clone()))
+        .build()
+        .expect("a system");
+    let (runs, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            spin_until(|| runs.load(SeqCst));
+            wait_for_looks();
+            is_over.store(true, SeqCst);
+        });
+        system.run(|| {
+            ramie::scope(|s| {
+                // It is not among the jobs that are run before the wait.
+                s.job().on_worker(0).detach(|| {
+                    runs.store(true, SeqCst);
+                    spin_until(|| is_over.load(SeqCst));
+                });
+            });
+        });
+    });
+    assert_none(&reports);
+}
+
+/// A lock whose guard was forgotten, and that was forced open, is not the job's any more that had it, nor that of the next job on its fiber.
+#[test]
+#[expect(unsafe_code, reason = "opens a lock whose guard was forgotten")]
+fn forgotten_guards_are_forgotten() {
+    let _watch = watch("forgotten guards", 60);
+    let ((system, reports), (elsewhere, _)) = (self::system(1), self::system(1));
+    for is_open_in_job in [true, false] {
+        let (mutex, gate) = (Mutex::new(0), Counter::new(1));
+        // SAFETY: its guard was forgotten.
+        let open = || unsafe { mutex.force_unlock() };
+        system.run(|| {
+            std::mem::forget(mutex.lock());
+            if is_open_in_job {
+                open();
+            }
+        });
+        if !is_open_in_job {
+            open();
+        }
+        elsewhere.scope(|s| {
+            s.job().name("has it").detach(|| {
+                let _guard = mutex.lock();
+                gate.wait();
+            });
+            spin_until(|| mutex.is_locked());
+            // On the fiber that had it.
+            system.scope(|own| {
+                own.detach(|| *mutex.lock() += 1);
+                wait_for_looks();
+                gate.signal();
+            });
+        });
+    }
+    assert_none(&reports);
 }

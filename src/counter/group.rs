@@ -176,13 +176,14 @@ impl Group {
         if self.word.count() == 1 {
             return;
         }
-        let _waiting = deadlock::waiting(|| Target::Group(ptr::from_ref(self).addr()));
         let what = WaitFor { kind, object: 0, site };
+        let waiting = deadlock::waiting(|| Target::Group(ptr::from_ref(self).addr()));
         let waited = wait::wait(what, |node| {
             let linked = self.word.link(node, slots::node);
             debug_assert!(linked, "the owner's share keeps the count above zero");
             self.word.release(1) == Released::Above
         });
+        drop(waiting);
         if waited == Err(FiberLimit) {
             let run_own = |worker: &'static Worker| match worker.fetch(|job| self.has_member(job)) {
                 Some(member) => {

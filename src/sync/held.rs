@@ -106,28 +106,28 @@ fn change_held(f: impl FnOnce(&mut Held)) {
     }
 }
 
-/// The caller has got a lock.
+/// The caller has got a lock, alone or with others.
 #[inline(always)]
-pub(super) fn note_locked<L>(lock: &L, site: &'static Location<'static>) {
+pub(super) fn note_locked<L>(lock: &L, is_alone: bool, site: &'static Location<'static>) {
     if hooks::wanted() & NOTED != 0 {
-        note_locked_slow(ptr::from_ref(lock).addr(), site);
+        note_locked_slow(ptr::from_ref(lock).addr(), is_alone, site);
     }
 }
 
 /// Notes a lock that was had, if it was.
 #[inline(always)]
-pub(super) fn noted<L>(was_had: bool, lock: &L, site: &'static Location<'static>) -> bool {
+pub(super) fn noted<L>(was_had: bool, lock: &L, is_alone: bool, site: &'static Location<'static>) -> bool {
     if was_had {
-        note_locked(lock, site);
+        note_locked(lock, is_alone, site);
     }
     was_had
 }
 
 #[cold]
 #[inline(never)]
-fn note_locked_slow(lock: usize, site: &'static Location<'static>) {
+fn note_locked_slow(lock: usize, is_alone: bool, site: &'static Location<'static>) {
     if deadlock::is_enabled() {
-        deadlock::locked(lock, site);
+        deadlock::locked(lock, is_alone, site);
     }
     if are_counted() {
         change_held(|held| {
@@ -142,6 +142,13 @@ fn note_locked_slow(lock: usize, site: &'static Location<'static>) {
 pub(super) fn note_unlocked<L>(lock: &L) {
     if hooks::wanted() & NOTED != 0 {
         note_unlocked_slow(ptr::from_ref(lock).addr());
+    }
+}
+
+/// The caller, who had a lock alone, shares it from now on.
+pub(super) fn note_downgraded<L>(lock: &L) {
+    if deadlock::is_enabled() {
+        deadlock::downgraded(ptr::from_ref(lock).addr());
     }
 }
 

@@ -96,13 +96,13 @@ unsafe impl lock_api::RawMutex for RawMutex {
         if !self.word.try_lock_uncontended() {
             self.lock_unfailing(Location::caller());
         }
-        held::note_locked(self, Location::caller());
+        held::note_locked(self, true, Location::caller());
     }
 
     #[inline]
     #[track_caller]
     fn try_lock(&self) -> bool {
-        held::noted(self.word.try_lock_uncontended() || self.word.try_lock(), self, Location::caller())
+        held::noted(self.word.try_lock_uncontended() || self.word.try_lock(), self, true, Location::caller())
     }
 
     #[inline]
@@ -126,7 +126,7 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
     #[track_caller]
     fn try_lock_for(&self, timeout: Duration) -> bool {
         let site = Location::caller();
-        held::noted(self.word.try_lock_uncontended() || self.timed(Some(timeout), site), self, site)
+        held::noted(self.word.try_lock_uncontended() || self.timed(Some(timeout), site), self, true, site)
     }
 
     #[track_caller]
@@ -135,6 +135,7 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
         held::noted(
             self.word.try_lock_uncontended() || self.timed(Deadline::At(timeout).left(), site),
             self,
+            true,
             site,
         )
     }
@@ -155,7 +156,7 @@ unsafe impl lock_api::RawMutexFair for RawMutex {
             held::note_unlocked(self);
             wait::wake_all(self.word.hand_over());
             self.lock_unfailing(Location::caller());
-            held::note_locked(self, Location::caller());
+            held::note_locked(self, true, Location::caller());
         }
     }
 }
@@ -263,7 +264,7 @@ impl RawMutex {
         if !self.word.try_lock_uncontended() && !self.word.try_lock() {
             self.lock_unfailing(site);
         }
-        held::note_locked(self, site);
+        held::note_locked(self, true, site);
     }
 
     /// Locks, and never fails nor unwinds: where no fiber is left to go on with, it looks again and again.

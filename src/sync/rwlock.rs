@@ -82,7 +82,7 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     #[inline]
     #[track_caller]
     fn try_lock_shared(&self) -> bool {
-        held::noted(self.word.try_take(WANTS_TO_READ), self, Location::caller())
+        held::noted(self.word.try_take(WANTS_TO_READ), self, false, Location::caller())
     }
 
     #[inline]
@@ -99,7 +99,7 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     #[inline]
     #[track_caller]
     fn try_lock_exclusive(&self) -> bool {
-        held::noted(self.word.try_take(WANTS_TO_WRITE), self, Location::caller())
+        held::noted(self.word.try_take(WANTS_TO_WRITE), self, true, Location::caller())
     }
 
     #[inline]
@@ -147,6 +147,8 @@ unsafe impl lock_api::RawRwLockTimed for RawRwLock {
 // SAFETY: the writer becomes one of the readers in one step.
 unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
     unsafe fn downgrade(&self) {
+        // Before others can have it.
+        held::note_downgraded(self);
         wait::wake_all(self.word.downgrade());
     }
 }
@@ -188,7 +190,7 @@ impl RawRwLock {
         if !self.word.try_take(wants) {
             self.lock_unfailing(wants, Location::caller());
         }
-        held::note_locked(self, Location::caller());
+        held::note_locked(self, wants == WANTS_TO_WRITE, Location::caller());
     }
 
     fn try_lock_for(&self, wants: u32, limit: Option<Duration>, site: &'static Location<'static>) -> bool {
@@ -196,7 +198,7 @@ impl RawRwLock {
             || self
                 .lock_slow(wants, limit, site)
                 .unwrap_or_else(|_| fiber_limit("locking a reader-writer lock"));
-        held::noted(was_had, self, site)
+        held::noted(was_had, self, wants == WANTS_TO_WRITE, site)
     }
 
     /// Locks, and never unwinds: `unlocked` of a guard takes the lock back while the guard is alive. Where no fiber is left to go on
@@ -217,8 +219,9 @@ impl RawRwLock {
         site: &'static Location<'static>,
     ) -> Result<bool, FiberLimit> {
         let kind = kind_of(wants);
-        let _waiting =
-            limit.is_none().then(|| deadlock::waiting(|| Target::Lock(ptr::from_ref(self).addr())));
+        let lock = ptr::from_ref(self).addr();
+        let target = if wants == WANTS_TO_WRITE { Target::Lock(lock) } else { Target::Read(lock) };
+        let _waiting = limit.is_none().then(|| deadlock::waiting(|| target));
         let waited = wait::wait_in(
             &self.word.queue,
             Terms { kind, wants, limit, site },

@@ -95,24 +95,23 @@ impl Deadlocks {
             let known = before.iter().find(|(known, ..)| *known == circle);
             let (since, mut is_reported) = known.map_or((Instant::now(), false), |known| (known.1, known.2));
             if known.is_some() && !is_reported {
-                if let Some(edges) = WaitEdge::all(&circle) {
-                    is_reported = true;
-                    report_deadlock(edges, since.elapsed());
-                }
+                is_reported =
+                    WaitEdge::all(&circle).is_some_and(|edges| report_deadlock(edges, since.elapsed()));
             }
             self.seen.push((circle, since, is_reported));
         }
     }
 }
 
-fn report_deadlock(edges: Vec<WaitEdge>, since: Duration) {
+/// Tells one of the systems whose jobs these are; whether there was one.
+fn report_deadlock(edges: Vec<WaitEdge>, since: Duration) -> bool {
     let mut edges = Some(edges);
     for_each_system(|core| {
-        if edges.as_ref().is_some_and(|edges| edges[0].fiber.system == core.index) {
-            let edges = edges.take().expect("just looked at");
+        if let Some(edges) = edges.take_if(|edges| edges.iter().any(|edge| edge.fiber.system == core.index)) {
             stall::report_circle(core, StallKind::Deadlock, since, edges);
         }
     });
+    edges.is_none()
 }
 
 fn look(core: &SystemCore, workers: &mut HashMap<(u32, usize), Seen>) {
