@@ -390,9 +390,9 @@ impl Builder {
     /// wait and have taken their locks: [`StallKind::Deadlock`](crate::StallKind::Deadlock). By default false. Looked for every quarter of
     /// [`stall_after`](Self::stall_after), and reported when two looks have seen it.
     ///
-    /// It costs each job and each lock of [`sync`](crate::sync) some hundred nanoseconds, under one lock, in all systems of the process from then on: for finding faults, not
+    /// It costs each job and each lock of [`sync`](crate::sync) an entry in a table, under one lock, in all systems of the process from then on: for finding faults, not
     /// for what is shipped. Known are locks of [`Mutex`](crate::sync::Mutex) and [`RwLock`](crate::sync::RwLock), handles, scopes, batches and joins; who will signal a
-    /// counter or send a message nobody can know.
+    /// counter or send a message nobody can know. What has a time limit or a token is in no deadlock.
     pub fn find_deadlocks(mut self, enabled: bool) -> Self {
         self.find_deadlocks = enabled;
         self

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{WORKERS, planned, soak, watch};
+use common::{WORKERS, planned, soak, spin_until, watch};
 use ramie::trace::{self, LoadError, RecordError, Recording, Summary, Timeline};
 use ramie::{Counter, FrameArenas, FramePipeline, JobSystem, Priority};
 use serde_json::Value;
@@ -79,8 +79,13 @@ fn check_trace(events: &[Value]) {
     }
 }
 
+/// In order of time: a fiber that migrates goes on on another thread's track.
 fn slices<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
-    events.iter().filter(|event| event["ph"] == "X" && event["name"] == name && event["pid"] == 1).collect()
+    let named =
+        events.iter().filter(|event| event["ph"] == "X" && event["name"] == name && event["pid"] == 1);
+    let mut slices: Vec<&Value> = named.collect();
+    slices.sort_by(|a, b| time(a).total_cmp(&time(b)));
+    slices
 }
 
 /// The slices from which an arrow goes to this one, on the same thread or another.
@@ -308,25 +313,136 @@ fn what_is_streamed_is_what_happens() {
     let (_alone, _watch) = (alone(), watch("streamed", 60));
     let path = std::env::temp_dir().join(format!("ramie-recording-{}", std::process::id()));
     let system = common::system(2);
-    let recorder = trace::record().start_streaming(&path).expect("nobody else records");
+    let recorder =
+        trace::record().events_per_thread(1 << 18).start_streaming(&path).expect("nobody else records");
     for _ in 0..20 {
         system.scope(|s| (0..500).for_each(|_| s.job().name("streamed").detach(|| ())));
     }
     let streamed = recorder.finish().expect("the file can be written");
     let recording = Recording::load(&path).expect("it can be read");
     assert_eq!((recording.event_count(), recording.lost_count()), (streamed.events, streamed.lost));
-    if streamed.lost == 0 {
-        let summary = Timeline::of(&recording).summary();
-        let times =
-            summary.top_jobs.iter().find(|times| times.job.starts_with("streamed")).expect("it is listed");
-        assert_eq!(times.count, 10_000);
-    }
+    assert_eq!(streamed.lost, 0, "there is room for all");
+    let summary = Timeline::of(&recording).summary();
+    let times =
+        summary.top_jobs.iter().find(|times| times.job.starts_with("streamed")).expect("it is listed");
+    assert_eq!(times.count, 10_000);
     // What is read back is what was written.
     let again = path.with_extension("again");
     recording.save(&again).expect("it can be written");
     assert_eq!(Recording::load(&again).expect("it can be read"), recording);
     std::fs::remove_file(path).expect("it is there");
     std::fs::remove_file(again).expect("it is there");
+}
+
+/// What was written into a file can be read while it is written, and so if the process ends before its end.
+#[test]
+fn a_stream_that_was_cut_off_can_be_read() {
+    let (_alone, _watch) = (alone(), watch("cut off", 60));
+    let path = std::env::temp_dir().join(format!("ramie-recording-cut-{}", std::process::id()));
+    let system = common::system(2);
+    let recorder = trace::record().start_streaming(&path).expect("nobody else records");
+    let written = loop {
+        system.scope(|s| (0..100).for_each(|_| s.job().name("streamed").detach(|| ())));
+        let written = std::fs::read(&path).expect("it is there");
+        if Recording::read(&written[..]).is_ok_and(|recording| recording.event_count() > 500) {
+            break written;
+        }
+    };
+    drop(recorder);
+    // Also in the middle of its last chunk.
+    for cut in [0, 1, 20] {
+        let recording = Recording::read(&written[..written.len() - cut]).expect("it was written so far");
+        let timeline = Timeline::of(&recording);
+        let (events, summary) = (trace_of(&timeline, false), timeline.summary());
+        check_trace(&events);
+        let ends: std::collections::BTreeSet<u64> =
+            slices(&events, "streamed").iter().map(|slice| end(slice) as u64).collect();
+        assert!(summary.jobs > 100 && ends.len() > 3, "{summary}");
+        assert!(ends.last().is_some_and(|last| *last as u128 <= summary.duration.as_micros()), "{summary}");
+    }
+    std::fs::remove_file(path).expect("it is there");
+}
+
+/// A recording that is not begun leaves the file alone that it would have been written into.
+#[test]
+fn a_refused_stream_harms_no_file() {
+    let (_alone, _watch) = (alone(), watch("refused stream", 60));
+    let path = std::env::temp_dir().join(format!("ramie-recording-refused-{}", std::process::id()));
+    let recorder = trace::record().start_streaming(&path).expect("nobody else records");
+    let refused = trace::record().start_streaming(&path).expect_err("one goes on");
+    assert!(matches!(refused, RecordError::AlreadyRecording), "{refused}");
+    common::system(1).run(|| ());
+    let streamed = recorder.finish().expect("the file can be written");
+    let recording = Recording::load(&path).expect("it is whole");
+    assert_eq!(recording.event_count(), streamed.events);
+    assert!(trace::record().events_per_thread(1).start_streaming(&path).is_err());
+    assert_eq!(Recording::load(&path).expect("it is still there"), recording);
+    std::fs::remove_file(path).expect("it is there");
+}
+
+/// Jobs that were dropped are not queued any more, whatever sleeps then.
+#[test]
+fn dropped_jobs_are_not_queued_for_ever() {
+    let (_alone, _watch) = (alone(), watch("dropped", 60));
+    let system = common::system(1);
+    let recording = recorded(|| {
+        let (begun, go_on) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut parks = 0;
+        system.scope(|s| {
+            s.detach(|| {
+                begun.store(true, Ordering::SeqCst);
+                spin_until(|| go_on.load(Ordering::SeqCst));
+            });
+            spin_until(|| begun.load(Ordering::SeqCst));
+            assert!(system.spawn(|| ()).cancel(), "its worker is busy");
+            parks = system.stats().parks;
+            go_on.store(true, Ordering::SeqCst);
+        });
+        spin_until(|| system.stats().parks > parks);
+        // It wakes up.
+        system.run(|| ());
+    });
+    let summary = Timeline::of(&recording).summary();
+    let asleep =
+        |why: &str| summary.idle.iter().find(|(cause, _)| cause.contains(why)).expect("it is listed").1;
+    assert!(asleep("although jobs were queued").is_zero() && !asleep("no work").is_zero(), "{summary}");
+}
+
+/// The main thread is a worker at times, and on a track of its own then.
+#[test]
+fn the_main_thread_is_a_worker_while_it_visits() {
+    let (_alone, _watch) = (alone(), watch("main thread", 60));
+    let system = common::builder().workers(1).main_thread_worker(true).build().expect("a system");
+    let recording = recorded(|| {
+        for _ in 0..3 {
+            let handle = system.job().name("visited").spawn(|| ());
+            handle.join().expect("the wait runs it");
+        }
+    });
+    let timeline = Timeline::of(&recording);
+    let (events, summary) = (trace_of(&timeline, false), timeline.summary());
+    check_trace(&events);
+    assert_eq!((summary.workers, slices(&events, "visited").len()), (1, 3), "{summary}");
+    assert!(summary.parallelism > 0.0, "{summary}");
+    // Between its visits it does not look for work.
+    let asleep =
+        summary.idle.iter().find(|(cause, _)| cause.contains("asleep, no work")).expect("it is listed");
+    let queued = summary.idle.iter().find(|(cause, _)| cause.contains("were queued")).expect("it is listed");
+    assert!(!(asleep.1 + queued.1).is_zero(), "{summary}");
+}
+
+/// A span whose guard was forgotten ends with its job.
+#[test]
+fn forgotten_spans_end_with_their_jobs() {
+    let (_alone, _watch) = (alone(), watch("forgotten spans", 60));
+    let system = common::system(1);
+    let recording = recorded(|| {
+        system.run(|| std::mem::forget(trace::span("forgotten")));
+        system.run(|| drop(trace::span("after it")));
+    });
+    let events = trace_of(&Timeline::of(&recording), false);
+    check_trace(&events);
+    assert_eq!((slices(&events, "forgotten").len(), slices(&events, "after it").len()), (1, 1));
 }
 
 #[test]
@@ -361,12 +477,17 @@ fn recordings_begin_and_end_beside_running_jobs() {
                     }
                 });
             }
+            let _over = Over(&is_over);
             for round in 0..20 * soak() {
                 let events = 256 << (round % 6);
                 let recorder =
                     trace::record().events_per_thread(events).start().expect("nobody else records");
-                std::thread::sleep(std::time::Duration::from_millis(2));
-                let looked = recorder.snapshot();
+                let looked = loop {
+                    let looked = recorder.snapshot();
+                    if looked.event_count() > 200 {
+                        break looked;
+                    }
+                };
                 let recording = recorder.stop();
                 for recording in [looked, recording] {
                     let timeline = Timeline::of(&recording);
@@ -375,8 +496,16 @@ fn recordings_begin_and_end_beside_running_jobs() {
                     check_trace(&trace_of(&timeline, true));
                 }
             }
-            is_over.store(true, Ordering::SeqCst);
         });
+    }
+}
+
+/// Says so when it is dropped, also by a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::error::Payload;
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sched::current;
 use crate::sched::worker::Worker;
+use crate::trace::event;
 use crate::trace::site::SiteRef;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -160,6 +161,7 @@ impl<F: FnOnce()> Typed<F> {
 
     #[cold]
     unsafe fn discard(job: BarePtr, system: u32) {
+        event::job_dropped(job.0.addr().get());
         // SAFETY: promised by the caller.
         let (closure, group, site) = current::with_caches(|caches| unsafe { Self::take(job, caches) });
         drop_guarded(closure, system, site);

@@ -21,6 +21,7 @@ use crate::sched::{current, wake};
 use crate::sync::CancelToken;
 use crate::sync::cancel::JobLink;
 use crate::system::core::SystemCore;
+use crate::trace::event;
 use crate::trace::site::SiteRef;
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -277,6 +278,7 @@ where
 
     unsafe fn discard(job: JobPtr, outcome: Outcome) {
         let (system, site) = (job.header().system(), job.header().site());
+        event::job_dropped(job.address());
         Self::leave_token(job);
         // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };

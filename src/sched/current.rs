@@ -9,6 +9,7 @@
 use super::worker::Worker;
 use crate::fiber::Fiber;
 use crate::memory::slots::Caches;
+use crate::trace::event;
 use crate::trace::record::OwnRing;
 use std::cell::{Cell, OnceCell};
 use std::ptr;
@@ -56,12 +57,16 @@ pub(crate) struct IsWorker {
 
 #[inline(never)]
 pub(crate) fn enter(worker: &'static Worker) -> IsWorker {
-    IsWorker { before: WORKER.with(|current| current.replace(worker)) }
+    let entered = IsWorker { before: WORKER.with(|current| current.replace(worker)) };
+    event::unparked();
+    entered
 }
 
 impl Drop for IsWorker {
     #[inline(never)]
     fn drop(&mut self) {
+        // The main thread's worker sleeps until the next visit.
+        event::parks();
         WORKER.with(|current| current.set(self.before));
     }
 }

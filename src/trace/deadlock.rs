@@ -6,7 +6,7 @@
 //! so has no edge: a reader that waits behind a writer of the queue, which may have a limit; counters, events, conditions and messages, which are given by
 //! whoever likes.
 //!
-//! It is written down under one lock, and costs every job and every lock some hundred nanoseconds: for finding faults. The thread that looks for stuck
+//! It is written down in tables under one lock, by every job and every lock: for finding faults. The thread that looks for stuck
 //! workers copies it, searches the copy, and reports a circle that it sees twice.
 
 use super::dump::{FiberActivity, FiberInfo};

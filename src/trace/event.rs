@@ -49,10 +49,12 @@ pub(crate) enum Kind {
     SpanEnd,
     /// Place: a `SiteRef` with the name; number: the bits of an `f64`.
     Value,
+    /// A job ends without having begun. Number: its block.
+    JobDropped,
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 14] = [
         Kind::Queued,
         Kind::JobStart,
         Kind::JobEnd,
@@ -66,6 +68,7 @@ impl Kind {
         Kind::SpanBegin,
         Kind::SpanEnd,
         Kind::Value,
+        Kind::JobDropped,
     ];
 
     /// What a recorded event is; `None` if it is of a version that knows more.
@@ -79,7 +82,7 @@ impl Kind {
 fn emit(kind: Kind, detail: u8, fiber: u32, place: u64, number: u64) {
     let worker = current::worker().map_or(0, |worker| worker.index() as u64 + 1);
     let what = kind as u64 | u64::from(detail) << 8 | (worker & 0xFFFF) << 16 | u64::from(fiber) << 32;
-    record::write([record::ticks(), what, place, number]);
+    record::write(worker != 0, [record::ticks(), what, place, number]);
 }
 
 fn word_of(site: SiteRef) -> u64 {
@@ -147,6 +150,13 @@ fn job_ended_slow(fiber: &Fiber, has_panicked: bool) {
     }
     if hooks::records() {
         emit(Kind::JobEnd, u8::from(has_panicked), fiber.node().id(), 0, 0);
+    }
+}
+
+/// A job is dropped that was not started.
+pub(crate) fn job_dropped(block: usize) {
+    if hooks::records() {
+        emit(Kind::JobDropped, 0, fiber_here(), 0, block as u64);
     }
 }
 

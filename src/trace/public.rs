@@ -56,7 +56,8 @@ pub enum RecordError {
 
 impl RecordBuilder {
     /// How many events are kept of each thread, rounded up to a power of two: 65,536 by default, 256 to 2^26; 32 bytes each. The memory is
-    /// allocated when a thread has its first event, and freed with the recording. If there are more, the oldest are overwritten.
+    /// allocated when a thread has its first event, and freed when the recording is over and the thread has ended or has an event of the next one; of threads that
+    /// have ended it is kept as long as the recording, unless that is written into a file. If there are more events, the oldest are overwritten.
     pub fn events_per_thread(mut self, events: usize) -> Self {
         self.events_per_thread = events;
         self
@@ -85,8 +86,9 @@ impl RecordBuilder {
     ///
     /// [`RecordError`].
     pub fn start_streaming(self, path: impl AsRef<Path>) -> Result<StreamRecorder, RecordError> {
-        let file = std::fs::File::create(path)?;
+        // Before there is an empty file in the place of another one.
         let active = self.begin()?;
+        let file = std::fs::File::create(path)?;
         let stream = Stream::start(file, record::ticks())?;
         Ok(StreamRecorder { active: Some(active), stream: Some(stream) })
     }

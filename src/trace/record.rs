@@ -33,9 +33,15 @@ struct State {
     is_recording: bool,
     capacity: usize,
     threads: Vec<Arc<ThreadRing>>,
+    /// How many there have been.
+    joined: usize,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { is_recording: false, capacity: 0, threads: Vec::new() });
+impl State {
+    const NONE: Self = Self { is_recording: false, capacity: 0, threads: Vec::new(), joined: 0 };
+}
+
+static STATE: Mutex<State> = Mutex::new(State::NONE);
 /// The number of the recording; changed under the lock.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -43,31 +49,34 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a thread keeps: the number of a recording, and its ring there.
-#[derive(Default)]
-pub(crate) struct OwnRing(RefCell<Option<(u32, Arc<ThreadRing>)>>);
+/// What a thread keeps: the number of a recording, and its rings there: as any thread, and as a worker, which the main thread is at times only.
+pub(crate) struct OwnRing(RefCell<(u32, [Option<Arc<ThreadRing>>; 2])>);
 
 impl OwnRing {
     pub(crate) const fn new() -> Self {
-        Self(RefCell::new(None))
+        Self(RefCell::new((0, [None, None])))
     }
 
-    fn write(&self, event: RawEvent) {
+    fn write(&self, as_worker: bool, event: RawEvent) {
         // An allocator that records may come by while the ring is made.
         let Ok(mut own) = self.0.try_borrow_mut() else { return };
         let number = NUMBER.load(Ordering::Acquire);
-        if !matches!(&*own, Some((known, _)) if *known == number) {
-            *own = join();
+        if own.0 != number {
+            *own = (number, [None, None]);
         }
-        if let Some((_, thread)) = &*own {
+        let thread = &mut own.1[usize::from(as_worker)];
+        if thread.is_none() {
+            *thread = join(number);
+        }
+        if let Some(thread) = thread {
             thread.ring.push(event);
         }
     }
 }
 
-/// Makes a ring for this thread, if somebody records.
+/// Makes a ring for this thread as what it is now, if the recording of this number goes on.
 #[cold]
-fn join() -> Option<(u32, Arc<ThreadRing>)> {
+fn join(number: u32) -> Option<Arc<ThreadRing>> {
     let kind = match current::worker() {
         Some(worker) if worker.is_background() => {
             ThreadKind::Background(worker.system().index, worker.index())
@@ -76,19 +85,28 @@ fn join() -> Option<(u32, Arc<ThreadRing>)> {
         None => ThreadKind::Outside,
     };
     let name = std::thread::current().name().map(str::to_owned);
+    let is_current = |state: &State| state.is_recording && NUMBER.load(Ordering::Relaxed) == number;
+    let capacity = Some(state()).filter(|state| is_current(state))?.capacity;
+    // Megabytes that are touched: all workers do that at once when a recording begins.
+    let ring = Ring::new(capacity);
     let mut state = state();
-    if !state.is_recording {
+    if !is_current(&state) {
         return None;
     }
-    let label = name.unwrap_or_else(|| format!("thread {}", state.threads.len()));
-    let thread = Arc::new(ThreadRing { ring: Ring::new(state.capacity), label, kind });
+    let label = match (name, kind) {
+        (Some(name), ThreadKind::Worker(_, index)) if name == "main" => format!("main, as worker {index}"),
+        (Some(name), _) => name,
+        (None, _) => format!("thread {}", state.joined),
+    };
+    let thread = Arc::new(ThreadRing { ring, label, kind });
     state.threads.push(thread.clone());
-    Some((NUMBER.load(Ordering::Relaxed), thread))
+    state.joined += 1;
+    Some(thread)
 }
 
 /// Writes an event of this thread.
-pub(super) fn write(event: RawEvent) {
-    current::with_ring(|ring| ring.write(event));
+pub(super) fn write(as_worker: bool, event: RawEvent) {
+    current::with_ring(|ring| ring.write(as_worker, event));
 }
 
 /// The time of an event: of the processor's counter, or else in nanoseconds.
@@ -107,7 +125,7 @@ pub(super) fn begin(capacity: usize) -> Option<Active> {
     }
     // The clock that others are measured by.
     super::process_epoch();
-    *state = State { is_recording: true, capacity, threads: Vec::new() };
+    *state = State { is_recording: true, capacity, ..State::NONE };
     NUMBER.fetch_add(1, Ordering::Release);
     hooks::set(hooks::RECORDS, true);
     Some(Active(()))
@@ -123,40 +141,19 @@ impl Drop for Active {
     }
 }
 
-/// How far the rings were read.
-#[derive(Default)]
-struct Reader {
-    /// For each thread, how far, and how much was overwritten before.
-    positions: Vec<(u64, u64)>,
-}
-
-impl Reader {
-    /// Gives each thread's new events to `each`.
-    fn read<E>(
-        &mut self,
-        mut each: impl FnMut(usize, &ThreadRing, Vec<RawEvent>, u64) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let threads = state().threads.clone();
-        self.positions.resize(threads.len(), (0, 0));
-        for (index, (thread, position)) in threads.iter().zip(&mut self.positions).enumerate() {
-            let mut events = Vec::new();
-            let (next, lost) = thread.ring.read(position.0, &mut events);
-            *position = (next, position.1 + lost);
-            each(index, thread, events, lost)?;
-        }
-        Ok(())
-    }
-}
-
 /// Ends a recording that is in memory alone, or looks at it while it goes on.
 pub(super) fn take(first_tick: u64) -> Recording {
-    let mut recording = Recording::empty(Clock::since(first_tick));
-    let read: Result<(), ()> = Reader::default().read(|_, thread, events, lost| {
-        events.iter().for_each(|event| recording.learn(event));
-        recording.threads.push(Thread { label: thread.label.clone(), kind: thread.kind, events, lost });
-        Ok(())
+    let threads = state().threads.clone();
+    let threads = threads.iter().map(|thread| {
+        let mut events = Vec::new();
+        let (_, lost) = thread.ring.read(0, &mut events);
+        Thread { label: thread.label.clone(), kind: thread.kind, events, lost }
     });
-    debug_assert!(read.is_ok());
+    let threads = threads.collect();
+    // Behind the last event.
+    let mut recording = Recording::empty(Clock::since(first_tick));
+    recording.threads = threads;
+    recording.learn_places();
     recording
 }
 
@@ -177,24 +174,64 @@ pub struct Streamed {
     pub lost: u64,
 }
 
+/// What a stream has read.
+#[derive(Default)]
+struct Reader {
+    /// The ring of each thread, until that has ended; and how far it was read.
+    threads: Vec<(Option<Arc<ThreadRing>>, u64)>,
+    streamed: Streamed,
+}
+
+impl Reader {
+    /// Writes what is new.
+    fn read(&mut self, writer: &mut Writer<impl Write>) -> io::Result<()> {
+        self.threads.extend(state().threads.drain(..).map(|thread| (Some(thread), 0)));
+        for (index, (thread, _)) in self.threads.iter().enumerate() {
+            // In order, whether they have had their first event yet or not.
+            thread.iter().try_for_each(|thread| writer.thread(index, &thread.label, thread.kind))?;
+        }
+        let mut read = Vec::new();
+        for (index, (thread, position)) in self.threads.iter_mut().enumerate() {
+            let Some(ring) = thread else { continue };
+            // If nobody else has it, nobody writes to it any more. ORDERING: Acquire (in `get_mut`) for what was written last.
+            let has_ended = Arc::get_mut(ring).is_some();
+            let mut events = Vec::new();
+            let (next, lost) = ring.ring.read(*position, &mut events);
+            *position = next;
+            if !events.is_empty() || lost > 0 {
+                read.push((index, events, lost));
+            }
+            if has_ended {
+                *thread = None;
+            }
+        }
+        if read.is_empty() {
+            return Ok(());
+        }
+        // Before the events, so that they are of use when the process ends without an end of the file.
+        writer.clock_now()?;
+        for (index, events, lost) in read {
+            self.streamed.events += events.len() as u64;
+            self.streamed.lost += lost;
+            writer.events(index, &events)?;
+            writer.lost(index, lost)?;
+        }
+        writer.flush()
+    }
+}
+
 impl Stream {
     pub(super) fn start(file: File, first_tick: u64) -> io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(1);
         let mut writer = Writer::new(BufWriter::with_capacity(FILE_BUFFER, file), first_tick)?;
         let run = move || {
-            let (mut reader, mut streamed) = (Reader::default(), Streamed::default());
+            let mut reader = Reader::default();
             loop {
                 let ends = !matches!(stopped.recv_timeout(STREAM_EVERY), Err(RecvTimeoutError::Timeout));
-                reader.read(|index, thread, events, lost| {
-                    streamed.events += events.len() as u64;
-                    streamed.lost += lost;
-                    writer.thread(index, &thread.label, thread.kind)?;
-                    writer.events(index, &events)?;
-                    writer.lost(index, lost)
-                })?;
+                reader.read(&mut writer)?;
                 if ends {
-                    writer.end()?.flush()?;
-                    return Ok(streamed);
+                    writer.end()?;
+                    return Ok(reader.streamed);
                 }
             }
         };
@@ -213,5 +250,8 @@ impl Stream {
 
 /// Whether the third word of an event is a place.
 pub(super) fn has_place(kind: Kind) -> bool {
-    !matches!(kind, Kind::JobEnd | Kind::Wake | Kind::Steal | Kind::Park | Kind::Unpark | Kind::Frame)
+    !matches!(
+        kind,
+        Kind::JobEnd | Kind::JobDropped | Kind::Wake | Kind::Steal | Kind::Park | Kind::Unpark | Kind::Frame
+    )
 }

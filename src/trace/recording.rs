@@ -70,6 +70,16 @@ pub(super) enum ThreadKind {
 }
 
 impl ThreadKind {
+    /// System and index, if it is a worker.
+    pub(super) fn worker(self) -> Option<(u32, usize)> {
+        match self {
+            ThreadKind::Outside => None,
+            ThreadKind::Worker(system, index) | ThreadKind::Background(system, index) => {
+                Some((system, index))
+            }
+        }
+    }
+
     fn words(self) -> (u8, u32, u32) {
         match self {
             ThreadKind::Outside => (0, 0, 0),
@@ -168,13 +178,11 @@ impl Recording {
         Self { clock, threads: Vec::new(), places: BTreeMap::new(), waits }
     }
 
-    /// Remembers the place of an event of this process.
-    pub(super) fn learn(&mut self, event: &RawEvent) {
-        if let Some(word) = place_of(event) {
-            if !self.places.contains_key(&word) {
-                self.places.extend(Place::of(word).map(|place| (word, place)));
-            }
-        }
+    /// Describes the places of all events, which are of this process.
+    pub(super) fn learn_places(&mut self) {
+        let words: HashSet<u64> =
+            self.threads.iter().flat_map(|thread| &thread.events).filter_map(place_of).collect();
+        self.places = words.into_iter().filter_map(|word| Some((word, Place::of(word)?))).collect();
     }
 
     /// How long was recorded.
@@ -257,6 +265,10 @@ impl Recording {
             }
             recording.add(tag, payload)?;
         }
+        // Of one that was cut off the last clock comes before the last events.
+        let times = recording.threads.iter().flat_map(|thread| &thread.events).map(|event| event[0]);
+        recording.clock.last =
+            times.max().map_or(recording.clock.last, |last| recording.clock.last.max(last));
         Ok(recording)
     }
 
@@ -432,10 +444,19 @@ impl<W: Write> Writer<W> {
         self.chunk(LOST, &payload)
     }
 
-    pub(super) fn end(mut self) -> io::Result<W> {
-        self.clock(Clock::since(self.first_tick))?;
+    /// How ticks become nanoseconds, as well as it is known now.
+    pub(super) fn clock_now(&mut self) -> io::Result<()> {
+        self.clock(Clock::since(self.first_tick))
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    pub(super) fn end(mut self) -> io::Result<()> {
+        self.clock_now()?;
         self.chunk(END, &[])?;
-        Ok(self.out)
+        self.out.flush()
     }
 }
 

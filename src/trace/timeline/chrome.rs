@@ -70,7 +70,7 @@ pub(super) fn write(model: &Model, out: impl Write, fibers: bool) -> io::Result<
     }
     for span in &model.spans {
         let name = model.names.get(span.name as usize).map_or("span", String::as_str);
-        let track = (THREADS, u32::from(span.track) + 1);
+        let track = (THREADS, span.track + 1);
         events.slice(name, "span", track, (span.start, span.end), &json!({"fiber": span.fiber}))?;
     }
     for (at, number) in &model.frames {
@@ -112,7 +112,7 @@ fn write_run<W: Write>(
     if run.is_critical {
         args["critical path"] = json!(true);
     }
-    let (thread, time) = ((THREADS, u32::from(run.track) + 1), (run.start, run.end));
+    let (thread, time) = ((THREADS, run.track + 1), (run.start, run.end));
     events.slice(title, "job", thread, time, &args)?;
     if fibers {
         events.slice(
@@ -120,7 +120,7 @@ fn write_run<W: Write>(
             "job",
             (FIBERS, run.fiber),
             time,
-            &json!({"thread": model.tracks[usize::from(run.track)].label}),
+            &json!({"thread": model.tracks[run.track as usize].label}),
         )?;
     }
     let Some(cause) = model.runs.get(run.cause as usize).filter(|_| run.cause != NONE) else { return Ok(()) };
@@ -128,7 +128,7 @@ fn write_run<W: Write>(
     let at = micros(run.cause_at.clamp(cause.start, cause.end));
     let kind = if matches!(run.begin, super::model::Begin::Started) { "spawn" } else { "wake" };
     events.put(&json!({
-        "ph": "s", "name": kind, "cat": "flow", "id": index, "pid": THREADS, "tid": u32::from(cause.track) + 1, "ts": at,
+        "ph": "s", "name": kind, "cat": "flow", "id": index, "pid": THREADS, "tid": cause.track + 1, "ts": at,
     }))?;
     events.put(&json!({
         "ph": "f", "bp": "e", "name": kind, "cat": "flow", "id": index, "pid": THREADS, "tid": thread.1, "ts": micros(run.start),

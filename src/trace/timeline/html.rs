@@ -23,8 +23,12 @@ fn u32s(values: impl Iterator<Item = u32>) -> Value {
     column("u32", values.flat_map(u32::to_le_bytes))
 }
 
-fn u16s(values: impl Iterator<Item = u16>) -> Value {
-    column("u16", values.flat_map(u16::to_le_bytes))
+/// Numbers of tracks, of which there are so many.
+fn track_numbers(count: usize, values: impl Iterator<Item = u32>) -> Value {
+    if count > usize::from(u16::MAX) {
+        return u32s(values);
+    }
+    column("u16", values.flat_map(|track| (track as u16).to_le_bytes()))
 }
 
 fn u8s(values: impl Iterator<Item = u8>) -> Value {
@@ -71,7 +75,7 @@ fn data(timeline: &Timeline, title: &str) -> Value {
         "tracks": tracks.collect::<Vec<_>>(),
         "waits": timeline.waits,
         "runs": {
-            "track": u16s(runs.iter().map(|run| run.track)),
+            "track": track_numbers(model.tracks.len(), runs.iter().map(|run| run.track)),
             "start": f64s(runs.iter().map(|run| run.start)),
             "end": f64s(runs.iter().map(|run| run.end)),
             "fiber": u32s(runs.iter().map(|run| run.fiber)),
@@ -87,7 +91,7 @@ fn data(timeline: &Timeline, title: &str) -> Value {
             "critical": u8s(runs.iter().map(|run| u8::from(run.is_critical))),
         },
         "gaps": {
-            "track": u16s(model.gaps.iter().map(|gap| gap.track)),
+            "track": track_numbers(model.tracks.len(), model.gaps.iter().map(|gap| gap.track)),
             "start": f64s(model.gaps.iter().map(|gap| gap.start)),
             "end": f64s(model.gaps.iter().map(|gap| gap.end)),
             "cause": u8s(model.gaps.iter().map(|gap| gap.cause as u8)),
@@ -99,7 +103,7 @@ fn data(timeline: &Timeline, title: &str) -> Value {
             "number": u32s(model.frames.iter().map(|frame| frame.1)),
         },
         "spans": {
-            "track": u16s(model.spans.iter().map(|span| span.track)),
+            "track": track_numbers(model.tracks.len(), model.spans.iter().map(|span| span.track)),
             "start": f64s(model.spans.iter().map(|span| span.start)),
             "end": f64s(model.spans.iter().map(|span| span.end)),
             "name": u32s(model.spans.iter().map(|span| span.name)),

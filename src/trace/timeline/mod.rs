@@ -37,7 +37,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Finds out what ran when and because of whom. Takes about a microsecond per event.
+    /// Finds out what ran when and because of whom.
     pub fn of(recording: &Recording) -> Self {
         Self {
             model: Model::of(recording),

@@ -30,7 +30,7 @@ pub(super) enum Finish {
 
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    pub(super) track: u16,
+    pub(super) track: u32,
     /// Nanoseconds since the recording began.
     pub(super) start: f64,
     pub(super) end: f64,
@@ -69,7 +69,7 @@ impl Idle {
 
 #[derive(Clone, Debug)]
 pub(super) struct Gap {
-    pub(super) track: u16,
+    pub(super) track: u32,
     pub(super) start: f64,
     pub(super) end: f64,
     pub(super) cause: Idle,
@@ -77,7 +77,7 @@ pub(super) struct Gap {
 
 #[derive(Clone, Debug)]
 pub(super) struct SpanPiece {
-    pub(super) track: u16,
+    pub(super) track: u32,
     pub(super) start: f64,
     pub(super) end: f64,
     pub(super) name: u32,
@@ -164,6 +164,10 @@ struct OnFiber {
     woken: Option<(u32, f64)>,
     /// Its run that ended with its last wait, and when.
     suspended: Option<(u32, f64)>,
+    /// The thread of its run that goes on.
+    runs_on: Option<usize>,
+    /// When its last run ended.
+    left_at: f64,
     /// Since when it is suspended, why and where.
     waits: Option<(f64, u8, u32)>,
     spans: Vec<u32>,
@@ -205,7 +209,10 @@ struct Building<'a> {
     /// By block: in which run it was queued, and when.
     queued: HashMap<u64, (u32, f64)>,
     values: HashMap<u32, usize>,
-    workers: HashMap<usize, usize>,
+    /// By system and index: their threads.
+    workers: HashMap<(u32, usize), usize>,
+    /// Whether there may be queued jobs of which the start was overwritten.
+    is_complete: bool,
     suspended: usize,
 }
 
@@ -229,10 +236,11 @@ impl Model {
             queued: HashMap::new(),
             values: HashMap::new(),
             workers: HashMap::new(),
+            is_complete: recording.lost_count() == 0,
             suspended: 0,
         };
         for (index, thread) in recording.threads.iter().enumerate() {
-            if let ThreadKind::Worker(_, worker) | ThreadKind::Background(_, worker) = thread.kind {
+            if let Some(worker) = thread.kind.worker() {
                 building.workers.insert(worker, index);
             }
         }
@@ -295,28 +303,35 @@ impl Building<'_> {
         let (detail, fiber) = ((event[1] >> 8) as u8, (event[1] >> 32) as u32);
         match kind {
             Kind::Queued => {
-                let run = self.threads[thread].run_or_last();
-                self.queued.insert(event[3], (run, at));
+                let cause = (self.threads[thread].run_or_last(), at);
+                if self.is_complete {
+                    // One that is still queued is only moved, to another priority for one.
+                    self.queued.entry(event[3]).or_insert(cause);
+                } else {
+                    self.queued.insert(event[3], cause);
+                }
             }
             Kind::JobStart => self.start_job(thread, at, fiber, event, detail),
             Kind::JobEnd => self.end_job(thread, at, fiber, detail != 0),
             Kind::Suspend => self.suspend(thread, at, fiber, detail, event[2]),
             Kind::Resume => self.resume(thread, at, fiber, event[2], detail),
+            Kind::JobDropped => _ = self.queued.remove(&event[3]),
             Kind::Wake => {
                 let run = self.threads[thread].run_or_last();
                 self.fibers.entry(event[3] as u32).or_default().woken = Some((run, at));
             }
             Kind::Steal => {
                 self.model.steals += event[2];
-                let victim = self.workers.get(&(event[3] as usize)).copied();
+                let system = self.recording.threads[thread].kind.worker().map_or(0, |(system, _)| system);
+                let victim = self.workers.get(&(system, event[3] as usize)).copied();
                 let run = victim.and_then(|victim| self.threads[victim].run);
                 self.threads[thread].stolen = run.map(|run| (run, at));
             }
             Kind::Park => {
-                let why = match (self.queued.is_empty(), self.suspended) {
-                    (false, _) => Idle::Queued,
-                    (true, 0) => Idle::NoWork,
-                    (true, _) => Idle::AllWait,
+                let why = match self.suspended {
+                    _ if self.is_complete && !self.queued.is_empty() => Idle::Queued,
+                    0 => Idle::NoWork,
+                    _ => Idle::AllWait,
                 };
                 self.idle_until(thread, at);
                 self.threads[thread].parked = Some((at, why));
@@ -349,10 +364,15 @@ impl Building<'_> {
 
     fn open(&mut self, thread: usize, at: f64, fiber: u32, begin: Begin, cause: Option<(u32, f64)>) {
         self.idle_until(thread, at);
+        if let Some(other) = self.fibers.entry(fiber).or_default().runs_on.filter(|other| *other != thread) {
+            // It has migrated, and the other thread's ring was read before that.
+            self.close(other, at, fiber, Finish::AfterRecording);
+        }
         let on_fiber = self.fibers.entry(fiber).or_default();
+        on_fiber.runs_on = Some(thread);
         let (cause, cause_at) = cause.unwrap_or((NONE, f64::NAN));
         self.model.runs.push(Run {
-            track: thread as u16,
+            track: thread as u32,
             start: at,
             end: f64::NAN,
             fiber,
@@ -376,7 +396,9 @@ impl Building<'_> {
     /// Closes the run that goes on; makes one since the beginning if there is none because it began before.
     fn close(&mut self, thread: usize, at: f64, fiber: u32, finish: Finish) -> u32 {
         if self.threads[thread].run.is_none() {
-            let since = self.threads[thread].idle_since;
+            // Since when it can have run here.
+            let left_at = self.fibers.entry(fiber).or_default().left_at;
+            let since = self.threads[thread].idle_since.max(left_at);
             self.open(thread, since, fiber, Begin::BeforeRecording, None);
         }
         while !self.threads[thread].pieces.is_empty() {
@@ -389,7 +411,9 @@ impl Building<'_> {
         let run = &mut self.model.runs[index as usize];
         (run.end, run.finish) = (at.max(run.start), finish);
         let own = run.end - run.start;
-        if let Some(job) = self.fibers.entry(run.fiber).or_default().jobs.last_mut() {
+        let on_fiber = self.fibers.entry(run.fiber).or_default();
+        (on_fiber.left_at, on_fiber.runs_on) = (run.end, None);
+        if let Some(job) = on_fiber.jobs.last_mut() {
             job.own += own;
         }
         index
@@ -418,7 +442,10 @@ impl Building<'_> {
         if let Some(job) = on_fiber.jobs.pop() {
             self.model.jobs.push(Job { end: at, ..job });
         }
-        if !on_fiber.jobs.is_empty() {
+        if on_fiber.jobs.is_empty() {
+            // A guard may have been forgotten.
+            on_fiber.spans.clear();
+        } else {
             // Whoever called it goes on.
             self.open(thread, at, fiber, Begin::WentOn, Some((run, at)));
         }
@@ -467,14 +494,14 @@ impl Building<'_> {
         self.wake_up(thread, at);
         let since = self.threads[thread].idle_since;
         if self.threads[thread].run.is_none() && at > since && self.is_worker(thread) {
-            self.model.gaps.push(Gap { track: thread as u16, start: since, end: at, cause: Idle::Searching });
+            self.model.gaps.push(Gap { track: thread as u32, start: since, end: at, cause: Idle::Searching });
             self.threads[thread].idle_since = at;
         }
     }
 
     fn wake_up(&mut self, thread: usize, at: f64) {
         if let Some((since, cause)) = self.threads[thread].parked.take() {
-            self.model.gaps.push(Gap { track: thread as u16, start: since, end: at, cause });
+            self.model.gaps.push(Gap { track: thread as u32, start: since, end: at, cause });
             self.threads[thread].idle_since = at;
         }
     }
@@ -492,7 +519,7 @@ impl Building<'_> {
         let Some((name, start)) = on_thread.pieces.pop() else { return };
         let depth = on_thread.pieces.len().min(255) as u8;
         let fiber = if on_thread.run.is_some() { on_thread.fiber } else { 0 };
-        self.model.spans.push(SpanPiece { track: thread as u16, start, end: at, name, fiber, depth });
+        self.model.spans.push(SpanPiece { track: thread as u32, start, end: at, name, fiber, depth });
     }
 
     fn end(mut self) -> Model {

@@ -107,7 +107,7 @@ impl Model {
         for run in self
             .runs
             .iter()
-            .filter(|run| matches!(self.tracks[usize::from(run.track)].kind, ThreadKind::Worker(..)))
+            .filter(|run| matches!(self.tracks[run.track as usize].kind, ThreadKind::Worker(..)))
         {
             let bin_of = |at: f64| ((at / bin) as usize).min(bins - 1);
             let (first, last) = (bin_of(run.start), bin_of(run.end));
@@ -125,7 +125,7 @@ impl Model {
         let runs = self
             .runs
             .iter()
-            .filter(|run| matches!(self.tracks[usize::from(run.track)].kind, ThreadKind::Worker(..)));
+            .filter(|run| matches!(self.tracks[run.track as usize].kind, ThreadKind::Worker(..)));
         let mut edges: Vec<(f64, i32)> = runs.flat_map(|run| [(run.start, 1), (run.end, -1)]).collect();
         edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let (mut running, mut since, mut now) = (vec![0.0; workers + 1], 0.0, 0_i32);
@@ -184,8 +184,8 @@ impl Summary {
         let running = model.running();
         let idle = [Idle::Searching, Idle::NoWork, Idle::Queued, Idle::AllWait].map(|cause| {
             let gaps = model.gaps.iter().filter(|gap| gap.cause == cause);
-            let workers = gaps
-                .filter(|gap| matches!(model.tracks[usize::from(gap.track)].kind, ThreadKind::Worker(..)));
+            let workers =
+                gaps.filter(|gap| matches!(model.tracks[gap.track as usize].kind, ThreadKind::Worker(..)));
             (Idle::NAMES[cause as usize], ns(workers.map(|gap| gap.end - gap.start).sum()))
         });
         Self {
