@@ -96,6 +96,15 @@ fn three_jobs_that_lock_each_others_mutexes() {
     }
 }
 
+/// Those that are left alone do not hide later ones, however many they are.
+#[test]
+fn many_deadlocks() {
+    let _watch = watch("many", 60);
+    for _ in 0..40 {
+        philosophers(1, &["first", "second"]);
+    }
+}
+
 #[test]
 fn jobs_that_join_each_other() {
     let _watch = watch("join each other", 60);

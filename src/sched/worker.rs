@@ -620,7 +620,7 @@ impl Worker {
     /// Adds a job of the current priority that any worker may run.
     #[inline]
     pub(crate) fn push(&self, job: JobRef) {
-        event::job_queued(job, self.priority.get());
+        event::job_queued(job, self.priority.get(), || self.system().index);
         // SAFETY: `Worker` is not Sync: this is the owner's thread.
         unsafe { self.deque_now().push(job.into_raw()) };
         // ORDERING: see `Sleep::work_was_added`.
@@ -653,7 +653,7 @@ impl Worker {
         if (priority == Priority::Background) != self.is_background() {
             return self.send_across(job, priority);
         }
-        event::job_queued(job, priority);
+        event::job_queued(job, priority, || self.system().index);
         // SAFETY: as in `push`.
         unsafe { self.remote.deque(priority).push(job.into_raw()) };
         self.tell_of_work(priority);

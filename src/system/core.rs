@@ -279,7 +279,7 @@ impl SystemCore {
             return relay.send(&job.header().node, &job.header().node);
         }
         let seen = job.header().state.snapshot();
-        event::job_queued(job.into(), priority);
+        event::job_queued(job.into(), priority, || self.index);
         self.injector(priority).inject(job.node_ptr());
         if let Some(sleeper) = self.claim_sleeper(priority) {
             self.remotes[sleeper].parker.unpark();
@@ -363,7 +363,7 @@ impl SystemCore {
         }
         let seen = header.state.snapshot();
         let spawned = header.spawned_priority();
-        event::job_queued(job.into(), spawned);
+        event::job_queued(job.into(), spawned, || self.index);
         self.remotes[worker].deliver(&header.node, &header.node, u64::from(spawned == Priority::High));
         if header.priority() > spawned {
             // It was announced as what it was spawned as. Should the block be another job's by now: no harm.

@@ -244,6 +244,14 @@ impl Graph {
         }
     }
 
+    /// Whether all edges of a circle are there.
+    fn has(&self, circle: &[Edge]) -> bool {
+        let nexts = circle.iter().cycle().skip(1);
+        circle.iter().zip(nexts).all(|(edge, next)| {
+            self.edges.get(&edge.fiber).is_some_and(|edges| edges.contains(&(*edge, next.fiber)))
+        })
+    }
+
     /// The shortest way from a fiber back to it, over those of which it is the lowest.
     fn circle_from(&self, first: u32) -> Option<Vec<Edge>> {
         let mut came_by: HashMap<u32, Edge> = HashMap::new();
@@ -268,18 +276,25 @@ impl Graph {
     }
 }
 
-/// At most so many circles are told at once: one is enough to find the fault.
+/// At most so many circles are found at once; the next ones when these are known.
 const CIRCLES_MAX: usize = 16;
 
-/// Circles of fibers that wait for each other, each beginning with its lowest fiber.
-pub(super) fn circles() -> Vec<Vec<Edge>> {
+/// Circles of fibers that wait for each other, each beginning with its lowest fiber: first those of `known` that are still there, then those without a
+/// fiber of theirs.
+pub(super) fn circles(known_before: &[Vec<Edge>]) -> Vec<Vec<Edge>> {
     // What runs must not wait for the search.
     let Some(known) = known().clone() else { return Vec::new() };
     let mut graph = Graph::of(&known);
     graph.prune();
+    let mut circles: Vec<Vec<Edge>> =
+        known_before.iter().filter(|circle| graph.has(circle)).cloned().collect();
+    circles.iter().flatten().for_each(|edge| drop(graph.edges.remove(&edge.fiber)));
+    // Those who wait for a known circle are not in another one.
+    graph.prune();
     let mut fibers: Vec<u32> = graph.edges.keys().copied().collect();
     fibers.sort_unstable();
-    fibers.into_iter().filter_map(|fiber| graph.circle_from(fiber)).take(CIRCLES_MAX).collect()
+    circles.extend(fibers.into_iter().filter_map(|fiber| graph.circle_from(fiber)).take(CIRCLES_MAX));
+    circles
 }
 
 /// One of those who wait for each other: see [`StallKind::Deadlock`](crate::StallKind::Deadlock).

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0   time, in ticks
-//!   1   kind (8 bits), detail (8), worker + 1 or 0 (16), fiber or 0 (32)
+//!   1   kind (8 bits), detail (8), system (16), fiber or 0 (32)
 //!   2   a place: `SiteRef` or `Location`, as the kind says; or a number
 //!   3   a number
 //! ```
@@ -24,7 +24,7 @@ use std::ptr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// A job can be started by any worker. Detail: priority; place: spawn site; number: the job's block.
+    /// A job can be started by a worker of the event's system, which need not be the thread's. Detail: priority; place: spawn site; number: the job's block.
     Queued = 1,
     /// A job has begun on a fiber. As above; the number is 0 for what was never queued.
     JobStart,
@@ -80,9 +80,14 @@ impl Kind {
 
 /// Writes an event of the calling thread.
 fn emit(kind: Kind, detail: u8, fiber: u32, place: u64, number: u64) {
-    let worker = current::worker().map_or(0, |worker| worker.index() as u64 + 1);
-    let what = kind as u64 | u64::from(detail) << 8 | (worker & 0xFFFF) << 16 | u64::from(fiber) << 32;
-    record::write(worker != 0, [record::ticks(), what, place, number]);
+    let system = current::worker().map_or(0, |worker| worker.system().index);
+    emit_in(system, kind, detail, fiber, place, number);
+}
+
+/// The same, if it is about another system than the thread's.
+fn emit_in(system: u32, kind: Kind, detail: u8, fiber: u32, place: u64, number: u64) {
+    let what = kind as u64 | u64::from(detail) << 8 | u64::from(system as u16) << 16 | u64::from(fiber) << 32;
+    record::write(current::worker().is_some(), [record::ticks(), what, place, number]);
 }
 
 fn word_of(site: SiteRef) -> u64 {
@@ -98,18 +103,18 @@ fn fiber_here() -> u32 {
 
 /// A job is about to be queued. PERF: before the push, after which it may be gone.
 #[inline(always)]
-pub(crate) fn job_queued(job: JobRef, priority: Priority) {
+pub(crate) fn job_queued(job: JobRef, priority: Priority, system: impl FnOnce() -> u32) {
     if hooks::records() {
-        job_queued_slow(job, priority);
+        job_queued_slow(job, priority, system());
     }
 }
 
 #[cold]
 #[inline(never)]
-fn job_queued_slow(job: JobRef, priority: Priority) {
+fn job_queued_slow(job: JobRef, priority: Priority, system: u32) {
     // Halves of joins are mostly taken back by whoever pushes them.
     if let Some((block, site)) = job.block_and_site() {
-        emit(Kind::Queued, priority as u8, fiber_here(), word_of(site), block as u64);
+        emit_in(system, Kind::Queued, priority as u8, fiber_here(), word_of(site), block as u64);
     }
 }
 

@@ -91,7 +91,8 @@ impl Deadlocks {
             return;
         }
         let before = std::mem::take(&mut self.seen);
-        for circle in deadlock::circles() {
+        let known: Vec<Vec<Edge>> = before.iter().map(|(circle, ..)| circle.clone()).collect();
+        for circle in deadlock::circles(&known) {
             let known = before.iter().find(|(known, ..)| *known == circle);
             let (since, mut is_reported) = known.map_or((Instant::now(), false), |known| (known.1, known.2));
             if known.is_some() && !is_reported {

@@ -206,14 +206,22 @@ struct Building<'a> {
     sites: HashMap<u64, u32>,
     fibers: HashMap<u32, OnFiber>,
     threads: Vec<OnThread>,
-    /// By block: in which run it was queued, and when.
-    queued: HashMap<u64, (u32, f64)>,
+    /// By block.
+    queued: HashMap<u64, Queued>,
     values: HashMap<u32, usize>,
     /// By system and index: their threads.
     workers: HashMap<(u32, usize), usize>,
     /// Whether there may be queued jobs of which the start was overwritten.
     is_complete: bool,
-    suspended: usize,
+    /// By system: how many jobs are queued and not started, and how many fibers wait.
+    waiting: HashMap<u16, (usize, usize)>,
+}
+
+/// A job that is queued: in which run that was, when, and of which system it is.
+struct Queued {
+    run: u32,
+    at: f64,
+    system: u16,
 }
 
 impl Model {
@@ -237,7 +245,7 @@ impl Model {
             values: HashMap::new(),
             workers: HashMap::new(),
             is_complete: recording.lost_count() == 0,
-            suspended: 0,
+            waiting: HashMap::new(),
         };
         for (index, thread) in recording.threads.iter().enumerate() {
             if let Some(worker) = thread.kind.worker() {
@@ -300,22 +308,32 @@ impl Building<'_> {
         let Some(kind) = Kind::of(&event) else { return };
         let clock = self.recording.clock;
         let at = (event[0].saturating_sub(clock.first) as f64 * clock.ns_per_tick).min(self.model.duration);
-        let (detail, fiber) = ((event[1] >> 8) as u8, (event[1] >> 32) as u32);
+        let (detail, system, fiber) =
+            ((event[1] >> 8) as u8, (event[1] >> 16) as u16, (event[1] >> 32) as u32);
         match kind {
             Kind::Queued => {
-                let cause = (self.threads[thread].run_or_last(), at);
-                if self.is_complete {
-                    // One that is still queued is only moved, to another priority for one.
-                    self.queued.entry(event[3]).or_insert(cause);
-                } else {
-                    self.queued.insert(event[3], cause);
+                // One that is still queued is only moved, to another priority for one.
+                if !self.is_complete || !self.queued.contains_key(&event[3]) {
+                    self.unqueue(event[3]);
+                    let run = self.threads[thread].run_or_last();
+                    self.queued.insert(event[3], Queued { run, at, system });
+                    self.waiting.entry(system).or_default().0 += 1;
                 }
             }
             Kind::JobStart => self.start_job(thread, at, fiber, event, detail),
             Kind::JobEnd => self.end_job(thread, at, fiber, detail != 0),
-            Kind::Suspend => self.suspend(thread, at, fiber, detail, event[2]),
-            Kind::Resume => self.resume(thread, at, fiber, event[2], detail),
-            Kind::JobDropped => _ = self.queued.remove(&event[3]),
+            Kind::Suspend => {
+                if self.suspend(thread, at, fiber, detail, event[2]) {
+                    self.waiting.entry(system).or_default().1 += 1;
+                }
+            }
+            Kind::Resume => {
+                if self.resume(thread, at, fiber, event[2], detail) {
+                    let waiting = &mut self.waiting.entry(system).or_default().1;
+                    *waiting = waiting.saturating_sub(1);
+                }
+            }
+            Kind::JobDropped => _ = self.unqueue(event[3]),
             Kind::Wake => {
                 let run = self.threads[thread].run_or_last();
                 self.fibers.entry(event[3] as u32).or_default().woken = Some((run, at));
@@ -328,10 +346,10 @@ impl Building<'_> {
                 self.threads[thread].stolen = run.map(|run| (run, at));
             }
             Kind::Park => {
-                let why = match self.suspended {
-                    _ if self.is_complete && !self.queued.is_empty() => Idle::Queued,
-                    0 => Idle::NoWork,
-                    _ => Idle::AllWait,
+                let why = match self.waiting.get(&system) {
+                    Some((1.., _)) if self.is_complete => Idle::Queued,
+                    Some((_, 1..)) => Idle::AllWait,
+                    _ => Idle::NoWork,
                 };
                 self.idle_until(thread, at);
                 self.threads[thread].parked = Some((at, why));
@@ -358,6 +376,13 @@ impl Building<'_> {
                 values[index].1.push((at, f64::from_bits(event[3])));
             }
         }
+    }
+
+    /// A block is queued no longer: in which run it was, and when.
+    fn unqueue(&mut self, block: u64) -> Option<(u32, f64)> {
+        let queued = self.queued.remove(&block)?;
+        self.waiting.entry(queued.system).or_default().0 -= 1;
+        Some((queued.run, queued.at))
     }
 
     // --- runs ------------------------------------------------------------------------------
@@ -422,7 +447,7 @@ impl Building<'_> {
     fn start_job(&mut self, thread: usize, at: f64, fiber: u32, event: [u64; 4], priority: u8) {
         let mut cause = match event[3] {
             0 => self.threads[thread].stolen.take(),
-            block => self.queued.remove(&block),
+            block => self.unqueue(block),
         };
         if self.threads[thread].run.is_some() {
             // Whoever had queued it: it runs now because this one calls it.
@@ -451,27 +476,27 @@ impl Building<'_> {
         }
     }
 
-    fn suspend(&mut self, thread: usize, at: f64, fiber: u32, wait: u8, place: u64) {
+    /// Whether it was not known to wait.
+    fn suspend(&mut self, thread: usize, at: f64, fiber: u32, wait: u8, place: u64) -> bool {
         let place = self.place(place);
         let index = self.close(thread, at, fiber, Finish::Waits);
         let run = &mut self.model.runs[index as usize];
         (run.wait, run.wait_place) = (wait, place);
         let on_fiber = self.fibers.entry(fiber).or_default();
         on_fiber.suspended = Some((index, at));
-        if on_fiber.waits.replace((at, wait, place)).is_none() {
-            self.suspended += 1;
-        }
+        on_fiber.waits.replace((at, wait, place)).is_none()
     }
 
-    fn resume(&mut self, thread: usize, at: f64, fiber: u32, site: u64, priority: u8) {
+    /// Whether it was known to wait.
+    fn resume(&mut self, thread: usize, at: f64, fiber: u32, site: u64, priority: u8) -> bool {
         let site = self.site(site);
         let on_fiber = self.fibers.entry(fiber).or_default();
         on_fiber.priority = priority;
         if on_fiber.jobs.is_empty() {
             on_fiber.jobs.push(Job { site, start: at, end: at, own: 0.0 });
         }
-        if let Some((since, kind, place)) = on_fiber.waits.take() {
-            self.suspended -= 1;
+        let waited = on_fiber.waits.take();
+        if let Some((since, kind, place)) = waited {
             self.model.waits.push(Wait { kind, place, for_ns: at - since });
         }
         // It may have been woken by nobody: if it yielded.
@@ -481,6 +506,7 @@ impl Building<'_> {
             self.close(thread, at, fiber, Finish::AfterRecording);
         }
         self.open(thread, at, fiber, Begin::WentOn, woken);
+        waited.is_some()
     }
 
     // --- what is not a run -----------------------------------------------------------------
