@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ramie::JobSystem;
 use serde_json::{Value, json};
 
 use super::engine::Engine;
@@ -48,8 +49,8 @@ pub(super) fn play(plan: &Plan, system: System, file: Option<&Path>) -> Result<S
     let scripts = Scripts::new(plan.work.script);
     match system {
         System::Ramie => {
-            let on_stall = |report: &ramie::StallReport| eprintln!("{}", stalled::tell(report));
-            let engine = OnRamie::new(plan, frame_count(plan), &scripts, None, on_stall)?;
+            let builder = JobSystem::builder().on_stall(|report| eprintln!("{}", stalled::tell(report)));
+            let engine = OnRamie::new(plan, frame_count(plan), &scripts, builder, None)?;
             played_line(engine, plan, &scripts, file)
         }
         System::Rayon => played_line(OnRayon::new(plan, Lock::Held)?, plan, &scripts, file),

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use ramie::sync::Mutex;
-use ramie::{Counter, JobSystem, Priority, StallReport, trace};
+use ramie::{Builder, Counter, JobSystem, Priority, trace};
 
 use super::Plan;
 use super::assets::Decode;
 use super::engine::Engine;
 use super::frame::{ENTITIES, ISLANDS, LISTS, PARTS, World, region_of};
-use super::play::STALL_AFTER;
 use super::scripts::{GROUPS, SCRIPTS, Scripts};
 use crate::error::Failure;
 
@@ -38,13 +37,13 @@ impl OnRamie {
         plan: &Plan,
         frames: usize,
         scripts: &Arc<Scripts>,
+        builder: Builder,
         dropped: Option<Dropped>,
-        on_stall: impl Fn(&StallReport) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         // A decoder is 5 ms that cannot be split: what Background threads are for. The kernel runs those only on
         // CPUs that are idle otherwise, so there may be as many as workers.
-        let builder = JobSystem::builder().workers(plan.workers).background_threads(plan.workers);
-        let system = builder.stall_after(STALL_AFTER).on_stall(on_stall).build().map_err(|error| {
+        let builder = builder.workers(plan.workers).background_threads(plan.workers);
+        let system = builder.build().map_err(|error| {
             Failure::new(format!("cannot start the job system ({error}): try fewer --workers"))
         })?;
         Ok(Self {

@@ -2,8 +2,8 @@
 //!
 //! rayon has no priorities. Its documentation has one pool for all that is CPU-bound, and a `ThreadPool` of its own for what must be
 //! kept apart: a decoder in the frames' pool would be in the way of a frame for 5 ms, on the thread and even on the stack of a job that
-//! waits. A start handler could give the second pool's threads a lower priority by a call of the operating system; that is outside of rayon,
-//! and not done here.
+//! waits. A start handler could give the second pool's threads a lower priority by a call of the operating system. That is outside of rayon,
+//! and not done here; the report says what it would do.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,14 +37,14 @@ pub(super) struct OnRayon {
 
 impl OnRayon {
     pub(super) fn new(plan: &Plan, lock: Lock) -> Result<Self, Failure> {
-        let pool = || {
-            let pool = ThreadPoolBuilder::new().num_threads(plan.workers).build();
-            pool.map_err(|error| {
+        let pool = |name: &'static str| {
+            let builder = ThreadPoolBuilder::new().num_threads(plan.workers);
+            builder.thread_name(move |index| format!("{name}-{index}")).build().map_err(|error| {
                 Failure::new(format!("cannot start rayon's pools ({error}): try fewer --workers"))
             })
         };
         let world = Arc::new(World::new(plan.work));
-        Ok(Self { frames: pool()?, decoders: pool()?, world, map: Arc::default(), lock })
+        Ok(Self { frames: pool("frame")?, decoders: pool("decode")?, world, map: Arc::default(), lock })
     }
 
     fn play(&self) {

@@ -21,8 +21,6 @@ pub(super) const FRAMES_PER_SECOND: usize = 60;
 pub(super) const PERIOD: Duration = Duration::from_nanos(16_666_667);
 /// Frames at the beginning that do not count: threads are started, and memory is touched for the first time.
 pub(super) const WARM_UP_FRAMES: usize = 12;
-/// After which ramie's system reports that nothing goes on.
-pub(super) const STALL_AFTER: Duration = Duration::from_millis(500);
 /// A frame that takes longer hangs.
 pub(super) const HANGS_AFTER: Duration = Duration::from_secs(3);
 /// The most time before a frame during which its thread spins.

@@ -17,6 +17,15 @@ const COLUMN: usize = 28;
 /// Parts of a character, from one to eight eighths.
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
+/// What has to be known to judge the figures.
+const WHY: &str = "\
+The threads of ramie's Background jobs get a CPU only while nothing else wants it (SCHED_IDLE on
+Linux). Those that decode for rayon and tokio are ordinary ones, which compete with frames: neither
+has a setting for that. A program can make the threads of rayon's second pool such ones by a call of
+the operating system, and then its frames are about as short as ramie's. It still has no jobs that
+wait, and may hang when a lock is held across a loop (rayon issue 592).
+";
+
 /// What is told of one system.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -70,6 +79,7 @@ pub(super) fn all(plan: &Plan, columns: &[Column]) -> Result<String, Failure> {
     for column in columns {
         notes(&mut text, column);
     }
+    text += WHY;
     let mut checksums = columns.iter().filter_map(Column::played).map(|played| played.checksum);
     let Some(checksum) = checksums.next() else {
         return Err(Failure::new("no system has played its frames: try fewer --workers"));

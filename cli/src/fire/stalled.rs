@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use ramie::{FiberDump, FiberInfo, StallKind, StallReport};
+use ramie::{FiberDump, FiberInfo, JobSystem, StallKind, StallReport};
 
 use super::Plan;
 use super::on_ramie::{Dropped, OnRamie};
@@ -19,6 +19,7 @@ use crate::error::Failure;
 
 /// The signal that is dropped: half a second after the begin, in the midst of the frame's lists.
 const DROPPED: Dropped = Dropped { frame: 30, list: 17 };
+const STALL_AFTER: Duration = Duration::from_millis(500);
 /// A frame that takes longer than this has not been reported although it should have been.
 const LOSES_PATIENCE_AFTER: Duration = Duration::from_millis(2200);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
             let _ = reports.send(tell(report));
         }
     };
-    let engine = Arc::new(OnRamie::new(&plan, frame_count(&plan), &scripts, Some(DROPPED), on_stall)?);
+    let builder = JobSystem::builder().stall_after(STALL_AFTER).on_stall(on_stall);
+    let engine = Arc::new(OnRamie::new(&plan, frame_count(&plan), &scripts, builder, Some(DROPPED))?);
     let progress = Arc::new(Progress::default());
     let pacing = {
         let (engine, scripts, progress) = (Arc::clone(&engine), Arc::clone(&scripts), Arc::clone(&progress));

@@ -21,7 +21,7 @@ const DECODE: Duration = Duration::from_micros(5000);
 
 const TRIALS: usize = 5;
 /// The least time of a trial.
-const TRIAL: Duration = Duration::from_millis(2);
+const TRIAL: Duration = Duration::from_millis(1);
 
 /// Rounds of each kind of job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +68,14 @@ fn rounds(time: Duration, mut job: impl FnMut(u32) -> u64) -> u32 {
         black_box(job(black_box(rounds)));
         begin.elapsed()
     };
+    let mut fastest = |rounds: u32| (0..TRIALS).map(|_| took(rounds)).min().unwrap_or_default();
     let mut trial: u32 = 1;
-    while took(trial) < TRIAL && trial < u32::MAX / 2 {
+    let mut time_of_trial = fastest(trial);
+    while time_of_trial < TRIAL && trial < u32::MAX / 2 {
         trial *= 2;
+        time_of_trial = fastest(trial);
     }
-    let fastest = (0..TRIALS).map(|_| took(trial)).min().unwrap_or(TRIAL);
-    let per_round = fastest.as_secs_f64() / f64::from(trial);
+    let per_round = time_of_trial.as_secs_f64() / f64::from(trial);
     (time.as_secs_f64() / per_round.max(1e-12)).round().max(1.0) as u32
 }
 
