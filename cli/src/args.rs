@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::fire::{System, Work};
+
 /// Shows what the job system `ramie` does.
 #[derive(Debug, Parser)]
 #[command(name = "ramie", version)]
@@ -115,6 +117,44 @@ pub(crate) struct DemoArgs {
     /// Runs the simulation again in another form and compares time and result
     #[arg(long, value_name = "WITH")]
     pub(crate) compare: Option<Comparison>,
+
+    #[command(flatten)]
+    pub(crate) fire: FireArgs,
+}
+
+/// The arguments of `ramie demo --under-fire`.
+#[derive(Debug, Args)]
+pub(crate) struct FireArgs {
+    /// Plays 60 frames a second on ramie, rayon and tokio, one after the other, while assets stream in and are decoded in
+    /// the background, a lock is held across a parallel call, and 10,000 fibers wait; shows the times of the frames. --trace
+    /// records ramie's part
+    #[arg(
+        long,
+        conflicts_with_all = ["picture", "frames", "grains", "out", "seed", "no_images", "compare"]
+    )]
+    pub(crate) under_fire: bool,
+
+    /// How long each of them plays, 1 to 60
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u16).range(1..=60),
+        requires = "under_fire"
+    )]
+    pub(crate) seconds: u16,
+
+    /// Drops one signal in ramie's part, and shows the report of the stall; the exit code is then 1
+    #[arg(id = "break", long, requires = "under_fire", conflicts_with = "trace")]
+    pub(crate) drops_signal: bool,
+
+    /// Plays on this system only, in this process, and prints the result for the process that compares
+    #[arg(long, hide = true, value_name = "SYSTEM", requires = "under_fire", conflicts_with = "break")]
+    pub(crate) only: Option<System>,
+
+    /// How much work everything is, as another process has calibrated it
+    #[arg(long, hide = true, value_name = "ROUNDS", requires = "only")]
+    pub(crate) work: Option<Work>,
 }
 
 /// What the parallel simulation can be compared with.

@@ -1,11 +1,12 @@
 //! The `ramie` program: shows what the job system does.
 //!
 //! Results go to stdout, progress and errors to stderr. An error is one line, and the exit code is
-//! then 2.
+//! then 2. A stall that was asked for is neither: its report is the result, and the exit code is 1.
 
 mod args;
 mod demo;
 mod error;
+mod fire;
 mod picture;
 mod sand;
 mod topo;
@@ -22,24 +23,34 @@ use error::Failure;
 
 /// The exit code of every failure, the one that clap also uses.
 const EXIT_FAILURE: u8 = 2;
+/// The exit code when a stall was to be shown, and was.
+const EXIT_STALLED: u8 = 1;
 
 fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => match cli.command {
-            Command::Demo(args) => demo::run(&args),
-            Command::Topo(args) => topo::run(&args),
-            Command::Trace(args) => trace::run(&args),
+            Command::Demo(args) if args.fire.drops_signal => {
+                fire::break_one(&args).map(|text| (text, EXIT_STALLED.into()))
+            }
+            Command::Demo(args) if args.fire.under_fire => succeed(fire::run(&args)),
+            Command::Demo(args) => succeed(demo::run(&args)),
+            Command::Topo(args) => succeed(topo::run(&args)),
+            Command::Trace(args) => succeed(trace::run(&args)),
         },
-        Err(error) => usage(&error),
+        Err(error) => succeed(usage(&error)),
     };
-    match result.and_then(|text| print(&text)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match result.and_then(|(text, code)| print(&text).map(|()| code)) {
+        Ok(code) => code,
         Err(failure) => {
             // When not even stderr can be written there is nobody left to tell.
             let _ = writeln!(io::stderr(), "error: {failure}");
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+fn succeed(result: Result<String, Failure>) -> Result<(String, ExitCode), Failure> {
+    result.map(|text| (text, ExitCode::SUCCESS))
 }
 
 /// Help and version are what the user asked for; anything else is an error, cut down to one line.
