@@ -105,7 +105,9 @@ pub use crate::{
         deadlock::WaitEdge,
         dump::{FiberActivity, FiberDump, FiberInfo, dump_all},
         stall::{StallKind, StallReport},
-        stats::{BackgroundFallback, BackgroundStats, StackStats, Stats, StealsByDistance},
+        stats::{
+            BackgroundFallback, BackgroundStats, StackStats, Stats, StealsByDistance, SuspensionsByReason,
+        },
     },
     worker_local::WorkerLocal,
 };

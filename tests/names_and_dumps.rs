@@ -1,9 +1,12 @@
-//! Dumps name the job, the place that spawned it, what it waits for, and where.
+//! Dumps name the job, the place that spawned it, what it waits for, and where; statistics count what was done.
 
 mod common;
 
 use common::{spin_until, system, watch};
-use ramie::{Counter, FiberActivity, FiberInfo, JobSystem};
+use ramie::sync::{Event, Mutex};
+use ramie::{Counter, FiberActivity, FiberInfo, FrameArenas, JobSystem};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 /// The job of this name, once it waits.
 fn waiting(system: &JobSystem, name: &str) -> FiberInfo {
@@ -198,4 +201,91 @@ fn dumps_may_be_taken_at_any_time() {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
     }
+}
+
+/// Ten thousand that wait in the same place do not hide the one that matters.
+#[test]
+fn jobs_that_wait_in_the_same_place_share_a_line() {
+    let _watch = watch("same place", 30);
+    let system = system(2);
+    let gate = Counter::new(1);
+    system.scope(|s| {
+        for _ in 0..500 {
+            s.job().name("script").detach(|| gate.wait());
+        }
+        s.job().name("the one").detach(|| gate.wait());
+        spin_until(|| system.dump().fibers.iter().all(|fiber| fiber.activity == FiberActivity::Waiting));
+        spin_until(|| system.dump().fibers.len() == 501);
+        let dump = system.dump();
+        let text = dump.to_string();
+        assert_eq!(text.matches("job 'script'").count(), 3, "{text}");
+        assert!(text.ends_with("  and 497 more in the same place"), "{text}");
+        assert!(text.find("'the one'") < text.find("'script'"), "what is rare comes first: {text}");
+        assert_eq!(format!("{dump:#}").matches("job 'script'").count(), 500);
+        gate.signal();
+    });
+}
+
+#[test]
+fn suspensions_are_counted_by_what_for() {
+    let _watch = watch("by what for", 30);
+    let system = system(1);
+    let (gate, event, mutex) = (Counter::new(1), Event::auto(), Mutex::new(0));
+    system.scope(|s| {
+        s.detach(|| gate.wait());
+        s.detach(|| event.wait());
+        s.detach(|| {
+            let mut guard = mutex.lock();
+            (0..3).for_each(|_| ramie::yield_now());
+            ramie::sleep(Duration::from_micros(1));
+            *guard += 1;
+        });
+        s.detach(|| *mutex.lock() += 1);
+        s.detach(|| {
+            ramie::blocking(|| ());
+            gate.signal();
+            event.set();
+        });
+    });
+    let stats = system.stats();
+    let by_reason = stats.suspensions_by_reason;
+    assert_eq!((by_reason.counters, by_reason.events, by_reason.locks), (1, 1, 1), "{by_reason:?}");
+    assert_eq!((by_reason.yields, by_reason.sleeps, by_reason.blocking), (3, 1, 1), "{by_reason:?}");
+    assert_eq!(by_reason.iter().map(|(_, count)| count).sum::<u64>(), stats.suspensions, "{stats:?}");
+}
+
+#[test]
+fn queues_are_measured() {
+    let _watch = watch("queues", 30);
+    let system = system(1);
+    let (is_full, is_over, gate) = (AtomicBool::new(false), AtomicBool::new(false), Counter::new(1));
+    system.scope(|s| {
+        let (system, is_full, is_over, gate) = (&system, &is_full, &is_over, &gate);
+        s.detach(move || {
+            s.job().after(gate).detach(|| ());
+            (0..5).for_each(|_| s.detach(|| ()));
+            is_full.store(true, SeqCst);
+            spin_until(|| is_over.load(SeqCst));
+        });
+        spin_until(|| is_full.load(SeqCst));
+        let stats = system.stats();
+        assert_eq!(stats.queue_depths, [5], "{stats:?}");
+        assert_eq!(stats.unstarted, 6, "one is held: {stats:?}");
+        is_over.store(true, SeqCst);
+        gate.signal();
+    });
+    let stats = system.stats();
+    assert_eq!((&stats.queue_depths[..], stats.unstarted), (&[0][..], 0), "{stats:?}");
+}
+
+#[test]
+fn memory_of_frames_is_counted() {
+    let _watch = watch("memory of frames", 30);
+    let system = system(1);
+    let before = system.stats().frame_bytes;
+    let arenas = FrameArenas::with_block_size(&system, 2, 1 << 16).expect("a size that is possible");
+    arenas.begin().alloc(7_u64);
+    assert_eq!(system.stats().frame_bytes, before + (1 << 16), "a block");
+    drop(arenas);
+    assert_eq!(system.stats().frame_bytes, before);
 }

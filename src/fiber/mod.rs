@@ -19,7 +19,7 @@ pub(crate) mod switch;
 #[cfg(not(loom))]
 pub(crate) use publish::FiberState;
 #[cfg(not(loom))]
-pub(crate) use slot::{Fiber, WaitKind};
+pub(crate) use slot::{Fiber, WAIT_KINDS_MAX, WaitKind};
 
 #[cfg(not(loom))]
 mod slot {
@@ -60,6 +60,10 @@ mod slot {
 
     /// See `Fiber::bound`.
     const STICKY: u8 = u8::MAX;
+
+    /// PERF: a power of two that is not less than the number of kinds of waits, so that tables of them are indexed without a check.
+    pub(crate) const WAIT_KINDS_MAX: usize = 32;
+    const _: () = assert!(WaitKind::ALL.len() <= WAIT_KINDS_MAX && WAIT_KINDS_MAX.is_power_of_two());
 
     /// What a fiber waits for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -470,6 +474,12 @@ mod slot {
             self.wait_site.store(ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
             self.since.store((now_ns / TICK_NS) as u32, Ordering::Relaxed);
             self.set_state(FiberState::Suspending);
+        }
+
+        /// The kind of what it waits for, as a number below [`WAIT_KINDS_MAX`].
+        #[inline(always)]
+        pub(crate) fn wait_kind(&self) -> usize {
+            usize::from(self.wait_kind.load(Ordering::Relaxed)) % WAIT_KINDS_MAX
         }
 
         /// What the fiber waits for, at which place, and since when (nanoseconds).

@@ -12,6 +12,7 @@
 
 use std::alloc::{self, Layout};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every block begins at a multiple of this, and so does its memory: no cache line is shared between blocks.
 pub(super) const BLOCK_ALIGN: usize = 64;
@@ -45,6 +46,14 @@ pub(super) struct Block(NonNull<BlockHeader>);
 // SAFETY: a block is memory that only its owner touches.
 unsafe impl Send for Block {}
 
+/// Bytes of all blocks.
+static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that all arenas of the process keep, in use or not.
+pub(crate) fn kept_bytes() -> usize {
+    KEPT_BYTES.load(Ordering::Relaxed)
+}
+
 impl Block {
     /// A block of this many bytes, header included; `None` if there is no memory.
     pub(super) fn allocate(bytes: usize, oversize: bool) -> Option<Block> {
@@ -54,11 +63,13 @@ impl Block {
         let start = NonNull::new(unsafe { alloc::alloc(layout) })?.cast::<BlockHeader>();
         // SAFETY: fresh memory, aligned and large enough for the header.
         unsafe { start.write(BlockHeader { next: ptr::null_mut(), bytes, used_bytes: 0, oversize }) };
+        KEPT_BYTES.fetch_add(bytes, Ordering::Relaxed);
         Some(Block(start))
     }
 
     /// Gives the memory back.
     pub(super) fn free(self) {
+        KEPT_BYTES.fetch_sub(self.bytes(), Ordering::Relaxed);
         let layout = Layout::from_size_align(self.bytes(), BLOCK_ALIGN).expect("it was one before");
         // SAFETY: allocated in `allocate` with this layout, and its owner gives it up.
         unsafe { alloc::dealloc(self.0.as_ptr().cast(), layout) };

@@ -16,5 +16,6 @@ mod turns;
 
 pub use alloc::Frame;
 pub use arena::FrameArenas;
+pub(crate) use block::kept_bytes;
 pub use pipeline::{FramePipeline, FrameRun, Stage};
 pub use report::{FrameError, FrameStats, PipelineReport, StageReport};

@@ -32,7 +32,7 @@ use crate::counter::group::Group;
 use crate::fiber::float::FloatControl;
 use crate::fiber::stack::Stacks;
 use crate::fiber::switch::Switch;
-use crate::fiber::{Fiber, FiberState, WaitKind};
+use crate::fiber::{Fiber, FiberState, WAIT_KINDS_MAX, WaitKind};
 use crate::job::{JobPtr, JobRef};
 use crate::memory::node::{Kind, Node};
 use crate::memory::slots::{self, Caches};
@@ -154,7 +154,8 @@ pub(crate) struct Tally {
     pub(crate) finished: AtomicU64,
     /// By [distance](crate::topology::StealKind).
     pub(crate) steals: [AtomicU64; STEAL_KINDS],
-    pub(crate) suspensions: AtomicU64,
+    /// By [kind](WaitKind).
+    pub(crate) suspensions: [AtomicU64; WAIT_KINDS_MAX],
     pub(crate) resumes: AtomicU64,
     pub(crate) wakes: AtomicU64,
     pub(crate) parks: AtomicU64,
@@ -174,9 +175,8 @@ pub(crate) fn tally(counter: &AtomicU64, n: u64) {
 impl Tally {
     /// A number that changes when the worker starts, ends, suspends or resumes something.
     pub(crate) fn progress(&self) -> u64 {
-        [&self.started, &self.finished, &self.suspensions, &self.resumes]
-            .into_iter()
-            .fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+        let counts = [&self.started, &self.finished, &self.resumes].into_iter().chain(&self.suspensions);
+        counts.fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
     }
 }
 
@@ -232,8 +232,8 @@ impl Remote {
     #[cfg(all(feature = "backtrace", target_os = "linux", target_arch = "x86_64", not(shuttle)))]
     pub(crate) fn switches(&self) -> (u64, u64) {
         // ORDERING: Acquire keeps what is looked at next behind this.
-        let (resumes, suspensions) = (&self.tally.resumes, &self.tally.suspensions);
-        (resumes.load(Ordering::Acquire), suspensions.load(Ordering::Acquire))
+        let suspensions = self.tally.suspensions.iter().map(|count| count.load(Ordering::Acquire));
+        (self.tally.resumes.load(Ordering::Acquire), suspensions.sum())
     }
 
     /// Whether this fiber has the worker's thread now. May be asked by any thread.
@@ -497,7 +497,6 @@ impl Worker {
             &tally.submitted,
             &tally.started,
             &tally.finished,
-            &tally.suspensions,
             &tally.resumes,
             &tally.wakes,
             &tally.parks,
@@ -506,7 +505,8 @@ impl Worker {
         ] {
             counter.store(0, Ordering::Relaxed);
         }
-        tally.steals.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        let arrays = tally.steals.iter().chain(&tally.suspensions);
+        arrays.for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
     /// Undoes `join_system` for a worker whose thread never started.
@@ -1056,7 +1056,7 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn suspend(&self) {
         debug_assert_eq!(self.credit.get(), 0);
-        tally(&self.remote.tally.suspensions, 1);
+        tally(&self.remote.tally.suspensions[self.current_fiber().wait_kind()], 1);
         #[cfg(feature = "tracing")]
         let spans = crate::interop::spans::LeftSpans::leave();
         if self.isolates_float.get() || hooks::wanted() != 0 {

@@ -420,6 +420,15 @@ impl SystemCore {
                 .sum::<u64>()
     }
 
+    /// Jobs that no worker has begun, nor anybody dropped. Of no one moment.
+    pub(crate) fn unstarted(&self) -> u64 {
+        let tallies = self.remotes.iter().map(|remote| &remote.tally);
+        let started: u64 =
+            tallies.map(|tally| tally.started.load(std::sync::atomic::Ordering::Relaxed)).sum();
+        let dropped = self.outside_finished.load(std::sync::atomic::Ordering::SeqCst);
+        self.submitted().saturating_sub(started + dropped)
+    }
+
     /// Called by each worker before it sleeps: tells those who wait for the end, if it has come.
     #[inline]
     pub(crate) fn notice_idle(&self) {

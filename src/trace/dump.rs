@@ -8,6 +8,7 @@ use crate::memory::slots;
 use crate::sched::priority::Priority;
 use crate::system::core::SystemCore;
 use crate::system::for_each_system;
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What a fiber in a dump is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FiberActivity {
     /// Its job runs now.
@@ -216,7 +217,8 @@ impl fmt::Display for FiberInfo {
 
 /// Every job that runs or waits; made by [`JobSystem::dump`](crate::JobSystem::dump) and [`dump_all`].
 ///
-/// The `Display` form has a line per job, and below it, indented, the stack frames of its backtrace, if it has one.
+/// The `Display` form has a line per job, and below it, indented, the stack frames of its backtrace, if it has one. Of jobs that were spawned in the same place
+/// and wait in the same place it has three, and how many more there are; all of them in the form `{:#}`. What is rare comes first.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FiberDump {
@@ -265,6 +267,22 @@ impl FiberDump {
         self.fibers.is_empty()
     }
 
+    /// The jobs that do the same in the same place together, the smallest groups first.
+    fn by_place(&self) -> Vec<Vec<&FiberInfo>> {
+        let mut groups: Vec<Vec<&FiberInfo>> = Vec::new();
+        let mut known = HashMap::new();
+        for fiber in &self.fibers {
+            let place = (fiber.system, fiber.activity, fiber.job_name, fiber.spawned_at, fiber.waits_at);
+            let group = *known.entry(place).or_insert(groups.len());
+            match groups.get_mut(group) {
+                Some(group) => group.push(fiber),
+                None => groups.push(vec![fiber]),
+            }
+        }
+        groups.sort_by_key(Vec::len);
+        groups
+    }
+
     fn add_fibers(&mut self, wanted: impl Fn(&FiberInfo) -> bool, backtraces: &mut Backtraces) {
         for_each_job(|fiber, mut info| {
             if wanted(&info) {
@@ -306,15 +324,23 @@ impl fmt::Display for FiberDump {
         if self.fibers.is_empty() {
             return f.write_str("no job runs or waits");
         }
-        for (index, fiber) in self.fibers.iter().enumerate() {
+        let shown = if f.alternate() { usize::MAX } else { SHOWN_IN_SAME_PLACE };
+        for (index, group) in self.by_place().into_iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{fiber}")?;
+            write!(f, "{}", group[0])?;
+            group.iter().take(shown).skip(1).try_for_each(|fiber| write!(f, "\n{fiber}"))?;
+            if group.len() > shown {
+                write!(f, "\n  and {} more in the same place", group.len() - shown)?;
+            }
         }
         Ok(())
     }
 }
+
+/// Of so many jobs that do the same in the same place a text has a line each.
+const SHOWN_IN_SAME_PLACE: usize = 3;
 
 fn for_each_job(mut f: impl FnMut(&'static Fiber, FiberInfo)) {
     slots::for_each::<Fiber>(|fiber| {

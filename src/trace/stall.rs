@@ -63,10 +63,11 @@ impl fmt::Display for StallReport {
                     jobs => writeln!(f, "ramie: deadlock: {jobs} jobs wait for each other")?,
                 }
                 self.circle.iter().try_for_each(|edge| writeln!(f, "  {edge}"))?;
-                return write!(f, "{}", self.dump);
+                return fmt::Display::fmt(&self.dump, f);
             }
         };
-        write!(f, "ramie: {what} {:.1?}\n{}", self.blocked_for, self.dump)
+        writeln!(f, "ramie: {what} {:.1?}", self.blocked_for)?;
+        fmt::Display::fmt(&self.dump, f)
     }
 }
 
@@ -87,7 +88,8 @@ impl StallReport {
         } else {
             "it has not waited, and nothing else of this worker goes on until it does, or passes a split"
         };
-        write!(f, ", for {:.1?}; {how}\n{}", self.blocked_for, self.dump)
+        writeln!(f, ", for {:.1?}; {how}", self.blocked_for)?;
+        fmt::Display::fmt(&self.dump, f)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a system has counted.
 
+use crate::fiber::WaitKind;
 use crate::sched::background;
+use crate::sched::worker::Remote;
 use crate::sys::StackGuards;
 use crate::system::core::SystemCore;
 use crate::topology::{CpuId, StealKind};
@@ -26,12 +28,19 @@ pub struct Stats {
     pub steals_by_distance: StealsByDistance,
     /// Times a fiber suspended.
     pub suspensions: u64,
+    /// The same by what for.
+    pub suspensions_by_reason: SuspensionsByReason,
     /// Switches from a worker's root to a fiber.
     pub resumes: u64,
     /// Workers woken to search for work.
     pub wakes: u64,
     /// Times a worker went to sleep.
     pub parks: u64,
+    /// Jobs submitted that no worker has begun: queued, pinned to a worker that is busy, or held until a counter reaches zero.
+    pub unstarted: u64,
+    /// For each worker, how much its queues hold that another could take: jobs, halves of `join` and parts of loops. The workers of Background jobs
+    /// come last. Some may be there whose work is done already, and that are dropped when they are come upon.
+    pub queue_depths: Vec<usize>,
     /// Fibers that exist, idle ones included.
     pub fibers: u64,
     /// The most fibers that existed at once.
@@ -42,6 +51,8 @@ pub struct Stats {
     /// Bytes of all that the process keeps in the same way: blocks for jobs, counters, waiters, descriptors of fibers
     /// (without their stacks).
     pub pooled_bytes: u64,
+    /// Bytes of all [frame arenas](crate::FrameArenas) of the process, in use or kept for the next frames.
+    pub frame_bytes: u64,
     /// For each worker, how much of `elapsed` it had something to do. Those for Background jobs are in `background`.
     pub busy: Vec<Duration>,
     /// The workers for [Background](crate::Priority::Background) jobs.
@@ -127,6 +138,80 @@ pub struct StealsByDistance {
     pub unknown: u64,
 }
 
+/// What for fibers suspended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SuspensionsByReason {
+    /// Until a counter reached a value.
+    pub counters: u64,
+    /// Until jobs ended: those of a scope or a batch, that of a handle, the other half of a `join`, stolen parts of a loop.
+    pub jobs: u64,
+    /// For a mutex, a reader-writer lock, a semaphore, or something that another job did once.
+    pub locks: u64,
+    /// For an event, a condition variable, a barrier or a latch.
+    pub events: u64,
+    /// To send to or receive from a channel.
+    pub channels: u64,
+    /// For a future to be woken, and of those of [`spawn_future`](crate::JobSystem::spawn_future).
+    pub futures: u64,
+    /// For a time to come.
+    pub sleeps: u64,
+    /// For a [blocking](crate::blocking) call on a helper thread.
+    pub blocking: u64,
+    /// For a cancellation.
+    pub cancellations: u64,
+    /// For its next turn: it yielded.
+    pub yields: u64,
+    /// To let more urgent work go first.
+    pub gave_way: u64,
+}
+
+impl SuspensionsByReason {
+    fn of(count_of: impl Fn(WaitKind) -> u64) -> Self {
+        let mut counts = Self::default();
+        for kind in WaitKind::ALL {
+            let count = match kind {
+                WaitKind::Nothing => continue,
+                WaitKind::Counter | WaitKind::CounterTarget => &mut counts.counters,
+                WaitKind::Scope | WaitKind::Join | WaitKind::Handle | WaitKind::Batch => &mut counts.jobs,
+                WaitKind::Mutex | WaitKind::Read | WaitKind::Write | WaitKind::Semaphore | WaitKind::Once => {
+                    &mut counts.locks
+                }
+                WaitKind::Event | WaitKind::Condvar | WaitKind::Barrier | WaitKind::Latch => {
+                    &mut counts.events
+                }
+                WaitKind::Send | WaitKind::Receive => &mut counts.channels,
+                WaitKind::Future => &mut counts.futures,
+                WaitKind::Sleep => &mut counts.sleeps,
+                WaitKind::Blocking => &mut counts.blocking,
+                WaitKind::Cancellation => &mut counts.cancellations,
+                WaitKind::Yield => &mut counts.yields,
+                WaitKind::GaveWay => &mut counts.gave_way,
+            };
+            *count += count_of(kind);
+        }
+        counts
+    }
+
+    /// Each with its name in words, for tables.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        [
+            ("counters", self.counters),
+            ("jobs", self.jobs),
+            ("locks", self.locks),
+            ("events", self.events),
+            ("channels", self.channels),
+            ("futures", self.futures),
+            ("sleeps", self.sleeps),
+            ("blocking", self.blocking),
+            ("cancellations", self.cancellations),
+            ("yields", self.yields),
+            ("gave way", self.gave_way),
+        ]
+        .into_iter()
+    }
+}
+
 /// What is known of all stacks of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,6 +277,10 @@ impl Stats {
         let steals = |kind: StealKind| -> u64 {
             core.remotes.iter().map(|remote| remote.tally.steals[kind as usize].load(Ordering::Relaxed)).sum()
         };
+        let suspensions = |kind: WaitKind| -> u64 {
+            let of_worker = |remote: &Remote| remote.tally.suspensions[kind as usize].load(Ordering::Relaxed);
+            core.remotes.iter().map(|remote| of_worker(remote)).sum()
+        };
         let (fibers, fibers_max) = core.fiber_counts();
         let busy: Vec<Duration> = core.busy_times().collect();
         Self {
@@ -206,13 +295,17 @@ impl Stats {
                 far: steals(StealKind::Far),
                 unknown: steals(StealKind::Unknown),
             },
-            suspensions: sum(|t| &t.suspensions),
+            suspensions: WaitKind::ALL.into_iter().map(suspensions).sum(),
+            suspensions_by_reason: SuspensionsByReason::of(suspensions),
+            unstarted: core.unstarted(),
+            queue_depths: core.remotes.iter().map(|remote| remote.queued_count()).collect(),
             resumes: sum(|t| &t.resumes),
             wakes: sum(|t| &t.wakes),
             parks: sum(|t| &t.parks),
             fibers: fibers as u64,
             fibers_max: fibers_max as u64,
             job_blocks: crate::job::storage::made_count(),
+            frame_bytes: crate::frame::kept_bytes() as u64,
             pooled_bytes: crate::memory::slots::made(|_| true).bytes,
             background: BackgroundStats::of(core, &busy),
             busy: busy[..core.workers()].to_vec(),

@@ -16,7 +16,7 @@ use super::on_rayon::{Lock, OnRayon};
 use super::on_tokio::OnTokio;
 use super::play::{Played, frame_count, play_watched};
 use super::scripts::Scripts;
-use super::{Plan, System, stalled};
+use super::{Plan, System};
 use crate::error::Failure;
 use crate::trace;
 
@@ -49,7 +49,7 @@ pub(super) fn play(plan: &Plan, system: System, file: Option<&Path>) -> Result<S
     let scripts = Scripts::new(plan.work.script);
     match system {
         System::Ramie => {
-            let builder = JobSystem::builder().on_stall(|report| eprintln!("{}", stalled::tell(report)));
+            let builder = JobSystem::builder().on_stall(|report| eprintln!("{report}"));
             let engine = OnRamie::new(plan, frame_count(plan), &scripts, builder, None)?;
             played_line(engine, plan, &scripts, file)
         }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use ramie::{FiberDump, FiberInfo, JobSystem, StallKind, StallReport};
+use ramie::{JobSystem, StallKind, StallReport};
 
 use super::Plan;
 use super::on_ramie::{Dropped, OnRamie};
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
     let on_stall = move |report: &StallReport| {
         if report.kind == StallKind::RunBlocked {
             // Nobody listens any more after the first.
-            let _ = reports.send(tell(report));
+            let _ = reports.send(report.to_string());
         }
     };
     let builder = JobSystem::builder().stall_after(STALL_AFTER).on_stall(on_stall);
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
                 ));
             }
             Err(RecvTimeoutError::Timeout) if patience.look(&progress) > LOSES_PATIENCE_AFTER => {
-                let dump = condensed(&engine.dump());
+                let dump = engine.dump();
                 break format!("no stall was reported, so this program has asked for a dump:\n{dump}");
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -66,30 +66,4 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
         DROPPED.frame + 1,
         DROPPED.list + 1
     ))
-}
-
-/// A report in which jobs that do the same in the same place share a line.
-pub(super) fn tell(report: &StallReport) -> String {
-    let text = report.to_string();
-    let headline = text.lines().next().unwrap_or_default();
-    format!("{headline}\n{}", condensed(&report.dump))
-}
-
-/// A dump in which 10,000 scripts that wait in the same place are one line; what is rare comes first.
-fn condensed(dump: &FiberDump) -> String {
-    let place = |fiber: &FiberInfo| (fiber.job_name, fiber.spawned_at, fiber.activity, fiber.waits_at);
-    let mut groups: Vec<(&FiberInfo, usize)> = Vec::new();
-    for fiber in &dump.fibers {
-        match groups.iter_mut().find(|(other, _)| place(other) == place(fiber)) {
-            Some((_, count)) => *count += 1,
-            None => groups.push((fiber, 1)),
-        }
-    }
-    groups.sort_by_key(|(fiber, count)| (*count, fiber.fiber));
-    let fibers = groups.into_iter().map(|(fiber, count)| match count {
-        1 => fiber.to_string(),
-        _ => format!("{fiber}\n  and {} more in the same place", count - 1),
-    });
-    let lines: Vec<String> = dump.systems.iter().cloned().chain(fibers).collect();
-    lines.join("\n")
 }
