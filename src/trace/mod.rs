@@ -12,6 +12,8 @@ pub(crate) mod dump;
 pub(crate) mod event;
 #[cfg(not(loom))]
 pub(crate) mod hooks;
+#[cfg(all(feature = "metrics", not(loom)))]
+mod metrics;
 #[cfg(all(unix, not(any(shuttle, loom))))]
 pub(crate) mod overflow;
 #[cfg(not(loom))]

@@ -71,6 +71,7 @@ pub(super) enum ThreadKind {
 
 impl ThreadKind {
     /// System and index, if it is a worker.
+    #[cfg(feature = "timeline")]
     pub(super) fn worker(self) -> Option<(u32, usize)> {
         match self {
             ThreadKind::Outside => None,
