@@ -10,6 +10,7 @@ use crate::error::PanicKind;
 use crate::fiber::Fiber;
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sched::current;
+use crate::trace::event;
 use crate::trace::site::SiteRef;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
@@ -238,6 +239,8 @@ pub(crate) struct JobLocals {
     values: UnsafeCell<Vec<Value>>,
     /// Whether they are being dropped.
     ending: Cell<bool>,
+    /// Whether somebody has asked for the job's end. PERF: so a job that nobody watches has one check at its end, which it has anyway.
+    watched: Cell<bool>,
 }
 
 // SAFETY: but for `site` it is used by the fiber alone whose job it belongs to.
@@ -250,6 +253,7 @@ unsafe impl Slot for JobLocals {
             site: AtomicPtr::new(ptr::null_mut()),
             values: UnsafeCell::new(Vec::new()),
             ending: Cell::new(false),
+            watched: Cell::new(false),
         }
     }
 
@@ -273,16 +277,24 @@ impl JobLocals {
     fn of_this_job() -> Option<&'static Self> {
         let fiber = current::worker().filter(|worker| worker.in_fiber())?.current_fiber();
         let word = fiber.job_word();
-        if word.is_null() {
-            return None;
-        }
+        (!word.is_null()).then(|| Self::of(fiber))
+    }
+
+    /// Those of the job of `fiber`, which are made if there are none.
+    fn of(fiber: &Fiber) -> &'static Self {
+        let word = fiber.job_word();
         if let Some(locals) = Self::from_word(word) {
-            return Some(locals);
+            return locals;
         }
         let locals = current::with_caches(|caches| caches.locals.alloc::<JobLocals>());
         locals.site.store(word, Ordering::Relaxed);
         fiber.set_job_word(ptr::from_ref(locals).cast_mut().map_addr(|addr| addr | LOCALS_TAG).cast());
-        Some(locals)
+        locals
+    }
+
+    /// The job of `fiber`, which runs or is about to on this thread, tells of its end.
+    pub(crate) fn watch(fiber: &Fiber) {
+        Self::of(fiber).watched.set(true);
     }
 
     /// The locals that a fiber's word points to, if it points to some.
@@ -317,10 +329,10 @@ impl JobLocals {
         value
     }
 
-    /// The job of `fiber` has ended: drops the locals.
+    /// The job of `fiber` has ended: drops the locals, and tells of it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn end(&'static self, fiber: &Fiber) {
+    pub(crate) fn end(&'static self, fiber: &Fiber, has_panicked: bool) {
         self.ending.set(true);
         // SAFETY: as in `find`; it is asked anew after each destructor, which is code of users.
         while let Some(Value { value, drop, .. }) = unsafe { &mut *self.values.get() }.pop() {
@@ -331,6 +343,9 @@ impl JobLocals {
             }
         }
         self.ending.set(false);
+        if self.watched.replace(false) {
+            event::job_ended(fiber, has_panicked);
+        }
         fiber.set_job_word(SiteRef::NONE.into_raw());
         // SAFETY: 1. Allocated in `of_this_job`. 2. The fiber's word was the only one that referred to it, but for dumps, which read `site`.
         current::with_caches(|caches| unsafe { caches.locals.free(self) });

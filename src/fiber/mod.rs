@@ -19,7 +19,7 @@ pub(crate) mod switch;
 #[cfg(not(loom))]
 pub(crate) use publish::FiberState;
 #[cfg(not(loom))]
-pub(crate) use slot::{Fiber, WAIT_KINDS_MAX, WaitKind};
+pub(crate) use slot::{Fiber, RunningJob, WAIT_KINDS_MAX, WaitKind};
 
 #[cfg(not(loom))]
 mod slot {
@@ -35,8 +35,8 @@ mod slot {
     use crate::memory::slots::{Cache, Caches, Depot, Slot};
     use crate::sched::priority::Priority;
     use crate::sched::worker::{Remote, Worker};
-    use crate::trace::event;
     use crate::trace::site::SiteRef;
+    use crate::trace::{event, hooks};
     use std::cell::UnsafeCell;
     use std::mem::MaybeUninit;
     #[cfg(all(target_os = "linux", target_arch = "x86_64", not(shuttle)))]
@@ -207,12 +207,61 @@ mod slot {
         pub(crate) tick_ns: usize,
     }
 
-    /// The job that a fiber runs again when an inner one has ended.
-    pub(crate) struct OuterJob {
-        word: *mut (),
-        /// What it has entered. An inlined job begins without.
+    /// A job that runs, innermost on its fiber.
+    pub(crate) struct RunningJob {
+        /// The worker as whose it has begun.
+        pub(crate) worker: &'static Worker,
+        fiber: &'static Fiber,
+        /// The word of the job that goes on when this one has ended, or null.
+        outer: *mut (),
+        /// What that one has entered. An inlined job begins without.
         #[cfg(feature = "tracing")]
         spans: LeftSpans,
+    }
+
+    impl RunningJob {
+        /// A job begins on the worker's fiber. `block`: where it was when it was queued, if it was; `group`: what it is a member of, if it is.
+        ///
+        /// PERF: the call that is rarely made gives back what it was given, so that nothing need be kept across it.
+        #[inline(always)]
+        pub(crate) fn begin(
+            worker: &'static Worker,
+            site: SiteRef,
+            block: usize,
+            group: impl FnOnce() -> usize,
+        ) -> Self {
+            let fiber = worker.current_fiber();
+            let outer = fiber.job_word();
+            fiber.set_job_word(site.into_raw());
+            let (worker, fiber, outer) = if worker.hooks() & hooks::AT_START == 0 {
+                (worker, fiber, outer)
+            } else {
+                let (worker, outer) = event::job_started(worker, site, block, group(), outer);
+                (worker, worker.current_fiber(), outer)
+            };
+            Self {
+                worker,
+                fiber,
+                outer,
+                #[cfg(feature = "tracing")]
+                spans: LeftSpans::leave(),
+            }
+        }
+
+        /// It has ended; its locals are dropped.
+        #[inline(always)]
+        pub(crate) fn end(self, has_panicked: bool) {
+            if let Some(locals) = JobLocals::from_word(self.fiber.job_word()) {
+                locals.end(self.fiber, has_panicked);
+            }
+            self.fiber.set_job_word(self.outer);
+            #[cfg(feature = "tracing")]
+            {
+                // A job that has forgotten guards leaves nothing behind.
+                drop(LeftSpans::leave());
+                self.spans.enter_again();
+            }
+        }
     }
 
     // SAFETY: `context` is used by the owner's thread only (the accessors say so); all else is atomic.
@@ -392,36 +441,6 @@ mod slot {
             self.priority.store(priority as u8, Ordering::Relaxed);
         }
 
-        /// Notes which job runs innermost; gives the one before, for when it has ended. `block`: where it was when it was queued, if it was; `group`: what it is a
-        /// member of, if it is.
-        #[inline]
-        pub(crate) fn enter_job(&self, site: SiteRef, block: usize, group: usize) -> OuterJob {
-            let before = self.job_word();
-            self.set_job_word(site.into_raw());
-            event::job_started(self, site, block, group, before);
-            OuterJob {
-                word: before,
-                #[cfg(feature = "tracing")]
-                spans: LeftSpans::leave(),
-            }
-        }
-
-        /// The job has ended; its locals are dropped.
-        #[inline]
-        pub(crate) fn leave_job(&self, outer: OuterJob, has_panicked: bool) {
-            if let Some(locals) = JobLocals::from_word(self.job_word()) {
-                locals.end(self);
-            }
-            event::job_ended(self, has_panicked);
-            self.set_job_word(outer.word);
-            #[cfg(feature = "tracing")]
-            {
-                // A job that has forgotten guards leaves nothing behind.
-                drop(LeftSpans::leave());
-                outer.spans.enter_again();
-            }
-        }
-
         /// The place of the job that runs innermost, or its locals; see `fiber_local.rs`.
         #[inline]
         pub(crate) fn job_word(&self) -> *mut () {
@@ -439,7 +458,7 @@ mod slot {
             // ORDERING: Acquire pairs with the Release in `set_job_word`.
             let word = self.site.load(Ordering::Acquire);
             let word = JobLocals::from_word(word).map_or(word, JobLocals::site_word);
-            // SAFETY: null at first, then what `enter_job` was given.
+            // SAFETY: null at first, then what `RunningJob::begin` was given.
             unsafe { SiteRef::from_raw(word) }
         }
 

@@ -16,6 +16,7 @@
 use super::body::drop_guarded;
 use crate::counter::group::Group;
 use crate::error::Payload;
+use crate::fiber::RunningJob;
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sched::current;
 use crate::sched::worker::Worker;
@@ -81,7 +82,7 @@ impl BarePtr {
     }
 
     /// Where the job was spawned.
-    #[cold]
+    #[inline]
     pub(super) fn site(self) -> SiteRef {
         // SAFETY: as in `group`.
         unsafe { ptr::read(&raw const (*self.0.as_ptr()).site) }
@@ -99,7 +100,7 @@ impl BarePtr {
         // SAFETY: promised by the caller.
         unsafe {
             let vtable = (*self.0.as_ptr()).vtable;
-            if worker.system().starts_jobs() {
+            if worker.starts_jobs() {
                 (vtable.run)(self, worker);
             } else {
                 (vtable.discard)(self, worker.system().index);
@@ -130,28 +131,29 @@ impl<F: FnOnce()> Typed<F> {
     ///
     /// The job's closure is an `F`, and the caller owns it; the block is free afterwards.
     #[inline(always)]
-    unsafe fn take(job: BarePtr, caches: &Caches) -> (F, *const Group, SiteRef) {
+    unsafe fn take(job: BarePtr, caches: &Caches) -> F {
         let header = job.0.as_ptr();
         // SAFETY: promised by the caller; `create` has written both, and chosen the block's size by the same constant.
         unsafe {
             let closure = header.byte_add(CLOSURE_OFFSET).cast::<F>().read();
-            let (group, site) = ((*header).group, ptr::read(&raw const (*header).site));
             if Self::IS_SMALL {
                 caches.bare[0].free(&*header.cast::<Small>());
             } else {
                 caches.bare[1].free(&*header.cast::<Large>());
             }
-            (closure, group, site)
+            closure
         }
     }
 
     unsafe fn run(job: BarePtr, worker: &'static Worker) {
+        let (group, site) = (job.group(), job.site());
+        // Before its block is free, and another job's.
+        let running = RunningJob::begin(worker, site, job.0.addr().get(), || group.addr());
+        let worker = running.worker;
         // SAFETY: promised by the caller.
-        let (closure, group, site) = unsafe { Self::take(job, worker.caches()) };
-        let fiber = worker.current_fiber();
-        let before = fiber.enter_job(site, job.0.addr().get(), group.addr());
+        let closure = unsafe { Self::take(job, worker.caches()) };
         let result = catch_unwind(AssertUnwindSafe(closure));
-        fiber.leave_job(before, result.is_err());
+        running.end(result.is_err());
         let worker = worker.now();
         if let Err(payload) = result {
             has_panicked(worker, group, site, payload);
@@ -162,8 +164,9 @@ impl<F: FnOnce()> Typed<F> {
     #[cold]
     unsafe fn discard(job: BarePtr, system: u32) {
         event::job_dropped(job.0.addr().get());
+        let (group, site) = (job.group(), job.site());
         // SAFETY: promised by the caller.
-        let (closure, group, site) = current::with_caches(|caches| unsafe { Self::take(job, caches) });
+        let closure = current::with_caches(|caches| unsafe { Self::take(job, caches) });
         drop_guarded(closure, system, site);
         // SAFETY: the group is alive until this member has been released.
         unsafe {

@@ -13,6 +13,7 @@ use crate::Counter;
 use crate::counter::CounterList;
 use crate::counter::group::Group;
 use crate::error::{PanicKind, Payload};
+use crate::fiber::RunningJob;
 use crate::fiber::stack::StackError;
 use crate::fiber::switch;
 use crate::memory::slots::Caches;
@@ -195,12 +196,13 @@ where
     /// Runs a claimed job on whatever stack this is.
     #[inline(always)]
     unsafe fn run_here(job: JobPtr, worker: &'static Worker) {
+        let running =
+            RunningJob::begin(worker, job.header().site(), job.address(), || job.header().group().addr());
+        let worker = running.worker;
         // SAFETY: the caller has claimed the job, so the closure is there and nobody else's.
         let closure = unsafe { ManuallyDrop::take(&mut (*Self::body(job)).closure) };
-        let fiber = worker.current_fiber();
-        let before = fiber.enter_job(job.header().site(), job.address(), job.header().group().addr());
         let result = catch_unwind(AssertUnwindSafe(closure));
-        fiber.leave_job(before, result.is_err());
+        running.end(result.is_err());
         // SAFETY: as above; the closure is gone.
         unsafe {
             if !std::mem::needs_drop::<R>() && result.is_ok() && job.header().state.is_known_to_nobody() {

@@ -242,7 +242,7 @@ impl JobPtr {
         let header = self.header();
         let Some(vtable) = header.vtable() else { unreachable!("a pending job has a vtable") };
         worker.flush_credit_but(header.group());
-        if worker.system().starts_jobs() {
+        if worker.starts_jobs() {
             // SAFETY: promised by the caller: this thread has claimed the job.
             unsafe { (vtable.run)(self, worker) };
         } else {

@@ -13,6 +13,7 @@
 #![expect(unsafe_code, reason = "type-erased closures on other stacks")]
 
 use crate::error::Payload;
+use crate::fiber::RunningJob;
 use crate::memory::node::Node;
 use crate::primitives::{AtomicPtr, Ordering};
 use crate::sched::wake;
@@ -153,10 +154,10 @@ impl<F: FnOnce() -> R, R> Half<F, R> {
         let half = unsafe { &*job.cast::<Self>() };
         // SAFETY: owning the entry makes this the one call.
         let closure = unsafe { half.take_closure() };
-        let fiber = worker.current_fiber();
-        let before = fiber.enter_job(SiteRef::unnamed(half.job.place()), 0, job.addr());
+        let running = RunningJob::begin(worker, SiteRef::unnamed(half.job.place()), 0, || job.addr());
+        let worker = running.worker;
         let result = catch_unwind(AssertUnwindSafe(closure));
-        fiber.leave_job(before, result.is_err());
+        running.end(result.is_err());
         // SAFETY: as above.
         unsafe { (*half.result.get()).write(result) };
         // What this job spawned into other groups must be known before its waiter goes on.

@@ -456,19 +456,28 @@ impl Cache {
     /// 2. No list contains it, and whoever may still touch it copes with whatever it becomes.
     #[inline]
     pub(crate) unsafe fn free<T: Slot>(&self, slot: &'static T) {
-        if self.count.get() == T::BATCH || self.loaded.get().is_none() {
-            self.make_room(T::depot());
+        let (count, slot) = (self.count.get(), ptr::from_ref(slot).cast::<Node>().cast_mut());
+        match self.loaded.get() {
+            Some(loaded) if count != T::BATCH => {
+                loaded.put(count, slot);
+                self.count.set(count + 1);
+            }
+            _ => self.make_room_for(slot, T::depot()),
         }
+    }
+
+    /// The loaded magazine is full, or there is none: puts the slot into one that is empty.
+    ///
+    /// PERF: does all that is left to do, so that callers keep nothing across the call for it.
+    #[cold]
+    #[inline(never)]
+    fn make_room_for(&self, slot: *mut Node, depot: &'static Depot) {
+        self.make_room(depot);
         let count = self.count.get();
-        // SAFETY: `make_room` leaves a magazine that is not full, so there is one.
-        unsafe { self.loaded.get().unwrap_unchecked() }
-            .put(count, ptr::from_ref(slot).cast::<Node>().cast_mut());
+        self.loaded.get().expect("it was just loaded").put(count, slot);
         self.count.set(count + 1);
     }
 
-    /// The loaded magazine is full, or there is none: loads one that is empty.
-    #[cold]
-    #[inline(never)]
     fn make_room(&self, depot: &'static Depot) {
         if self.loaded.get().is_none() {
             self.loaded.set(Some(magazine::take_empty()));

@@ -199,6 +199,9 @@ pub(crate) struct Remote {
     raised_pinned: AtomicU32,
     pub(crate) parker: Parker,
     pub(crate) tally: CachePadded<Tally>,
+    /// What is looked for at the edges of its jobs; see `trace/hooks.rs`. Written in rare cases, and noticed by the owner at the next start of a job
+    /// or resumption.
+    pub(crate) hooks: std::sync::atomic::AtomicU32,
     /// The index of the worker's system, for dumps.
     pub(crate) system: AtomicU32,
     /// The worker's index in it.
@@ -389,6 +392,8 @@ pub(crate) struct Worker {
     float_control: Cell<FloatControl>,
     /// Whether that state belongs to the fiber; see `fiber/float.rs`.
     isolates_float: Cell<bool>,
+    /// What it has noticed of its remote's hooks.
+    hooks: Cell<u32>,
     /// What the register holds as long as the root runs.
     float_now: Cell<FloatControl>,
 }
@@ -414,6 +419,7 @@ impl Worker {
                 raised_pinned: AtomicU32::new(0),
                 parker: Parker::new(),
                 tally: CachePadded::new(Tally::default()),
+                hooks: std::sync::atomic::AtomicU32::new(0),
                 system: AtomicU32::new(0),
                 index: AtomicU32::new(0),
                 is_background: AtomicBool::new(false),
@@ -456,6 +462,7 @@ impl Worker {
             clock_age: Cell::new(0),
             held_locks: Cell::new(Held::default()),
             isolates_float: Cell::new(false),
+            hooks: Cell::new(0),
             float_control: Cell::new(FloatControl::read()),
             float_now: Cell::new(FloatControl::read()),
         }
@@ -476,6 +483,8 @@ impl Worker {
         self.remote.system.store(self.system().index, Ordering::Relaxed);
         self.remote.index.store(index as u32, Ordering::Relaxed);
         self.remote.raised_pinned.store(0, Ordering::Relaxed);
+        self.remote.hooks.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.hooks.set(0);
         let config = &self.system().config;
         self.stacks.set_sizes(config.stack_bytes, config.large_stack_bytes);
         self.trim.reset();
@@ -615,12 +624,59 @@ impl Worker {
         unsafe { &*self.current.get() }
     }
 
+    /// What is looked for at the edges of its jobs and waits, as far as it has noticed; 0 as a rule.
+    #[inline(always)]
+    pub(crate) fn hooks(&self) -> u32 {
+        self.hooks.get()
+    }
+
+    /// The same, as it is now; without notice. PERF: an atomic load is an instruction of its own.
+    #[inline(always)]
+    pub(crate) fn hooks_now(&self) -> u32 {
+        self.remote.hooks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn notice_hooks(&self) {
+        self.hooks.set(self.hooks_now());
+    }
+
+    /// Whether a job that it has claimed is run rather than dropped.
+    #[inline(always)]
+    pub(crate) fn starts_jobs(&self) -> bool {
+        self.hooks_now() == 0 || self.starts_jobs_slow()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn starts_jobs_slow(&self) -> bool {
+        self.notice_hooks();
+        self.system().starts_jobs()
+    }
+
     // --- jobs ------------------------------------------------------------------------------
 
     /// Adds a job of the current priority that any worker may run.
     #[inline]
     pub(crate) fn push(&self, job: JobRef) {
+        if self.hooks() & hooks::RECORDS != 0 {
+            return self.push_and_record(job);
+        }
+        self.push_unrecorded(job);
+    }
+
+    /// PERF: with a push of its own, so that nothing is kept across this call in the other one.
+    #[cold]
+    #[inline(never)]
+    fn push_and_record(&self, job: JobRef) {
+        self.notice_hooks();
         event::job_queued(job, self.priority.get(), || self.system().index);
+        self.push_unrecorded(job);
+    }
+
+    #[inline(always)]
+    fn push_unrecorded(&self, job: JobRef) {
         // SAFETY: `Worker` is not Sync: this is the owner's thread.
         unsafe { self.deque_now().push(job.into_raw()) };
         // ORDERING: see `Sleep::work_was_added`.
@@ -1059,7 +1115,7 @@ impl Worker {
         tally(&self.remote.tally.suspensions[self.current_fiber().wait_kind()], 1);
         #[cfg(feature = "tracing")]
         let spans = crate::interop::spans::LeftSpans::leave();
-        if self.isolates_float.get() || hooks::wanted() != 0 {
+        if self.hooks() != 0 {
             self.suspend_with_more();
         } else {
             self.switch_to_root();
@@ -1129,6 +1185,7 @@ impl Worker {
     /// Suspends a fiber that takes more with it than its registers.
     #[inline(never)]
     fn suspend_with_more(&self) {
+        self.notice_hooks();
         if hooks::records() {
             event::suspends(self.current_fiber());
         }
@@ -1302,10 +1359,20 @@ impl Worker {
         })
     }
 
+    /// What is done before the resumption of a fiber, on request.
+    #[cold]
+    #[inline(never)]
+    fn resume_with_more(&self, fiber: &Fiber) {
+        self.notice_hooks();
+        event::resumes(fiber);
+    }
+
     #[inline(always)]
     fn run_fiber(&'static self, fiber: &'static Fiber) {
         tally(&self.remote.tally.resumes, 1);
-        event::resumes(fiber);
+        if self.hooks_now() != 0 {
+            self.resume_with_more(fiber);
+        }
         self.current.set(fiber);
         if !fiber.has_priority(self.priority.get()) {
             self.adopt_priority(fiber.priority());

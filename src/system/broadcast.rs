@@ -6,7 +6,7 @@ use super::core::SystemCore;
 use crate::config::Builder;
 use crate::counter::group::Group;
 use crate::error::NoUnwind;
-use crate::fiber::WaitKind;
+use crate::fiber::{RunningJob, WaitKind};
 use crate::job::{self, Extras, NewJob, Owner};
 use crate::sched::current;
 use crate::sched::priority::Priority;
@@ -65,11 +65,11 @@ where
     if in_place.is_some() && !core.starts_jobs() {
         group.note_abandoned();
     } else if let Some(own) = in_place {
-        let (fiber, index, site) = (own.current_fiber(), own.index(), SiteRef::unnamed(site));
-        let before = fiber.enter_job(site, 0, 0);
+        let (index, site) = (own.index(), SiteRef::unnamed(site));
+        let running = RunningJob::begin(own, site, 0, || 0);
         let _bound = current::bind_fiber();
         let result = catch_unwind(AssertUnwindSafe(&f));
-        fiber.leave_job(before, result.is_err());
+        running.end(result.is_err());
         match result {
             // SAFETY: the call of this index.
             Ok(value) => unsafe { results.put(index, value) },

@@ -39,7 +39,7 @@ use crate::sched::worker::{Remote, Worker};
 use crate::sched::{current, wake};
 use crate::sys;
 use crate::topology::{Topology, VictimTable};
-use crate::trace::event;
+use crate::trace::{event, hooks};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -220,15 +220,30 @@ impl SystemCore {
         }
     }
 
-    /// Whether a claimed job is run rather than dropped.
+    /// Whether a claimed job is run rather than dropped. PERF: workers look at [their hooks](Worker::hooks) first.
     #[inline]
     pub(crate) fn starts_jobs(&self) -> bool {
         self.phase() != Phase::Abandoning
     }
 
+    /// Tells the workers what is looked for at their jobs.
+    pub(crate) fn copy_hooks(&self) {
+        hooks::copy(|wanted| {
+            let abandons = if self.phase() == Phase::Abandoning { hooks::ABANDONS } else { 0 };
+            let isolates_float = if self.config.isolate_float_control { hooks::ISOLATES_FLOAT } else { 0 };
+            for remote in &self.remotes {
+                let hooks = &remote.hooks;
+                hooks.store(wanted | abandons | isolates_float, std::sync::atomic::Ordering::SeqCst);
+            }
+        });
+    }
+
     /// Raises the phase; never lowers it.
     pub(crate) fn advance_to(&self, phase: Phase) {
         self.phase.fetch_max(phase as u32, Ordering::SeqCst);
+        if phase == Phase::Abandoning {
+            self.copy_hooks();
+        }
     }
 
     /// Panics unless the system takes new work from here.

@@ -165,6 +165,8 @@ impl JobSystem {
             }
         }
         registry::register(&core);
+        // Not before: whoever changes them tells all that are registered.
+        core.copy_hooks();
         if core.config.find_deadlocks {
             crate::trace::deadlock::enable();
         }

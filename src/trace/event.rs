@@ -12,10 +12,12 @@ use super::ring::RawEvent;
 use super::site::SiteRef;
 use super::{deadlock, hooks};
 use crate::fiber::Fiber;
+use crate::fiber_local::JobLocals;
 use crate::job::JobRef;
 use crate::memory::node::Node;
 use crate::sched::current;
 use crate::sched::priority::Priority;
+use crate::sched::worker::Worker;
 use crate::sync::held;
 use crate::topology::StealKind;
 use std::ptr;
@@ -26,9 +28,9 @@ use std::ptr;
 pub(crate) enum Kind {
     /// A job can be started by a worker of the event's system, which need not be the thread's. Detail: priority; place: spawn site; number: the job's block.
     Queued = 1,
-    /// A job has begun on a fiber. As above; the number is 0 for what was never queued.
+    /// A job has begun on a fiber. As above, and [`OUTERMOST`]; the number is 0 for what was never queued.
     JobStart,
-    /// The innermost job of a fiber has ended. Detail: 1 if it panicked.
+    /// The innermost job of a fiber has ended. Detail: 1 if it panicked. Lacks if the recording began after its last start or resumption.
     JobEnd,
     /// A fiber is about to suspend. Detail: the wait's kind; place: where it waits; number: what it waits for.
     Suspend,
@@ -78,6 +80,9 @@ impl Kind {
     }
 }
 
+/// In the detail of a job's start: it runs inside of no other.
+pub(super) const OUTERMOST: u8 = 0x80;
+
 /// Writes an event of the calling thread.
 fn emit(kind: Kind, detail: u8, fiber: u32, place: u64, number: u64) {
     let system = current::worker().map_or(0, |worker| worker.system().index);
@@ -119,16 +124,20 @@ fn job_queued_slow(job: JobRef, priority: Priority, system: u32) {
 }
 
 /// A job begins on its worker's fiber. `block`: what it was queued as, or 0; `outer`: the word of the job inside of which it runs, or null.
-#[inline(always)]
-pub(crate) fn job_started(fiber: &Fiber, site: SiteRef, block: usize, group: usize, outer: *mut ()) {
-    if hooks::wanted() != 0 {
-        job_started_slow(fiber, site, block, group, outer);
-    }
-}
-
 #[cold]
 #[inline(never)]
-fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize, group: usize, outer: *mut ()) {
+pub(crate) fn job_started(
+    worker: &'static Worker,
+    site: SiteRef,
+    block: usize,
+    group: usize,
+    outer: *mut (),
+) -> (&'static Worker, *mut ()) {
+    worker.notice_hooks();
+    if worker.hooks() & hooks::AT_START == 0 {
+        return (worker, outer);
+    }
+    let fiber = worker.current_fiber();
     if outer.is_null() {
         held::forget();
     }
@@ -136,20 +145,18 @@ fn job_started_slow(fiber: &Fiber, site: SiteRef, block: usize, group: usize, ou
         deadlock::job_started(fiber.node().id(), block, group);
     }
     if hooks::records() {
-        emit(Kind::JobStart, fiber.priority() as u8, fiber.node().id(), word_of(site), block as u64);
+        let outermost = if outer.is_null() { OUTERMOST } else { 0 };
+        let detail = fiber.priority() as u8 | outermost;
+        emit(Kind::JobStart, detail, fiber.node().id(), word_of(site), block as u64);
     }
+    JobLocals::watch(fiber);
+    (worker, outer)
 }
 
-#[inline(always)]
-pub(crate) fn job_ended(fiber: &Fiber, has_panicked: bool) {
-    if hooks::wanted() != 0 {
-        job_ended_slow(fiber, has_panicked);
-    }
-}
-
+/// A job that is [watched](JobLocals::watch) has ended on its fiber.
 #[cold]
 #[inline(never)]
-fn job_ended_slow(fiber: &Fiber, has_panicked: bool) {
+pub(crate) fn job_ended(fiber: &Fiber, has_panicked: bool) {
     if deadlock::is_enabled() {
         deadlock::job_ended(fiber.node().id());
     }
@@ -175,19 +182,16 @@ pub(crate) fn suspends(fiber: &Fiber) {
 }
 
 /// A worker's root is about to switch to a fiber.
-#[inline(always)]
-pub(crate) fn resumes(fiber: &Fiber) {
-    if hooks::records() {
-        resumes_slow(fiber);
-    }
-}
-
 #[cold]
 #[inline(never)]
-fn resumes_slow(fiber: &Fiber) {
+pub(crate) fn resumes(fiber: &Fiber) {
+    if !hooks::records() {
+        return;
+    }
     // A fiber without a job looks for one.
     let site = fiber.site();
     if site != SiteRef::NONE {
+        JobLocals::watch(fiber);
         emit(Kind::Resume, fiber.priority() as u8, fiber.node().id(), word_of(site), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! What a recording says: who ran what, why not, and because of whom. Events become *runs*: stretches of time in which a thread ran one job on one fiber.
 
-use super::super::event::Kind;
+use super::super::event::{Kind, OUTERMOST};
 use super::super::recording::{Recording, ThreadKind};
 use std::collections::HashMap;
 
@@ -351,6 +351,7 @@ impl Building<'_> {
                     Some((_, 1..)) => Idle::AllWait,
                     _ => Idle::NoWork,
                 };
+                self.lose_end(thread, at);
                 self.idle_until(thread, at);
                 self.threads[thread].parked = Some((at, why));
                 self.threads[thread].last = None;
@@ -444,11 +445,15 @@ impl Building<'_> {
         index
     }
 
-    fn start_job(&mut self, thread: usize, at: f64, fiber: u32, event: [u64; 4], priority: u8) {
+    fn start_job(&mut self, thread: usize, at: f64, fiber: u32, event: [u64; 4], detail: u8) {
         let mut cause = match event[3] {
             0 => self.threads[thread].stolen.take(),
             block => self.unqueue(block),
         };
+        if detail & OUTERMOST != 0 {
+            self.lose_end(thread, at);
+            self.fibers.entry(fiber).or_default().jobs.clear();
+        }
         if self.threads[thread].run.is_some() {
             // Whoever had queued it: it runs now because this one calls it.
             cause = Some((self.close(thread, at, fiber, Finish::Calls), at));
@@ -456,7 +461,7 @@ impl Building<'_> {
         let site = self.site(event[2]);
         let on_fiber = self.fibers.entry(fiber).or_default();
         on_fiber.jobs.push(Job { site, start: at, end: at, own: 0.0 });
-        on_fiber.priority = priority;
+        on_fiber.priority = detail & !OUTERMOST;
         self.open(thread, at, fiber, Begin::Started, cause);
     }
 
@@ -489,6 +494,7 @@ impl Building<'_> {
 
     /// Whether it was known to wait.
     fn resume(&mut self, thread: usize, at: f64, fiber: u32, site: u64, priority: u8) -> bool {
+        self.lose_end(thread, at);
         let site = self.site(site);
         let on_fiber = self.fibers.entry(fiber).or_default();
         on_fiber.priority = priority;
@@ -501,12 +507,17 @@ impl Building<'_> {
         }
         // It may have been woken by nobody: if it yielded.
         let woken = on_fiber.woken.take().or(on_fiber.suspended);
-        if self.threads[thread].run.is_some() {
-            // The end of what it ran was lost.
-            self.close(thread, at, fiber, Finish::AfterRecording);
-        }
         self.open(thread, at, fiber, Begin::WentOn, woken);
         waited.is_some()
+    }
+
+    /// What the thread ran is over by now, and its end was lost, or not recorded because it began before the recording.
+    fn lose_end(&mut self, thread: usize, at: f64) {
+        if self.threads[thread].run.is_some() {
+            let fiber = self.threads[thread].fiber;
+            self.close(thread, at, fiber, Finish::AfterRecording);
+            self.fibers.entry(fiber).or_default().jobs.clear();
+        }
     }
 
     // --- what is not a run -----------------------------------------------------------------
