@@ -118,6 +118,12 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "WITH")]
     pub(crate) compare: Option<Comparison>,
 
+    /// Shows in the terminal what the workers do and what fibers wait for, while the frames are made. Space holds the
+    /// view still. q, Esc or Ctrl-C end the demonstration early: frames that have begun are finished, the animation and
+    /// the report are about those, and the exit code is 0
+    #[arg(long, conflicts_with_all = ["compare", "under_fire"])]
+    pub(crate) live: bool,
+
     #[command(flatten)]
     pub(crate) fire: FireArgs,
 }

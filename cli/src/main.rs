@@ -7,6 +7,7 @@ mod args;
 mod demo;
 mod error;
 mod fire;
+mod live;
 mod picture;
 mod sand;
 mod topo;

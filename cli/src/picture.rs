@@ -40,7 +40,7 @@ impl Picture {
 
     /// A picture of these pixels, row by row; there is at least one row of `width` pixels.
     pub(crate) fn from_pixels(width: usize, pixels: Vec<[u8; 4]>) -> Self {
-        debug_assert!(width > 0 && !pixels.is_empty() && pixels.len() % width == 0);
+        debug_assert!(width > 0 && !pixels.is_empty() && pixels.len().is_multiple_of(width));
         Self { width, pixels }
     }
 

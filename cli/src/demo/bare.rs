@@ -47,7 +47,7 @@ fn simulate(
 ) -> Bare {
     let mut simulation = Simulation::new(scene);
     let mut times = Times::default();
-    for _ in 0..frame_count {
+    for _ in progress.numbers(frame_count) {
         let start = Instant::now();
         times.push_simulation(advance(&mut simulation));
         times.frame.push(start.elapsed());

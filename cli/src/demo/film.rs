@@ -64,7 +64,7 @@ pub(crate) fn film(
 
     // After a failure no more frames are begun.
     let failed = AtomicBool::new(false);
-    let inputs = (0..frame_count).take_while(|_| !failed.load(Ordering::Relaxed));
+    let inputs = progress.numbers(frame_count).take_while(|_| !failed.load(Ordering::Relaxed));
     let report = pipeline.run(inputs, |f, number| {
         let frame = f.frame();
         let grid = f.enter(&simulate, |simulated| simulated.next(frame));
@@ -106,7 +106,7 @@ fn write_frame(folder: &Path, frame: &Frame, number: u32, picture: &[u8]) -> Res
             write_file(&folder.join(format!("frame-{number:04}.png")), &file)
         },
         || {
-            let in_animation = number % FRAMES_PER_PICTURE == 0;
+            let in_animation = number.is_multiple_of(FRAMES_PER_PICTURE);
             in_animation.then(|| encode::picture(halve(frame, picture)))
         },
     );

@@ -17,6 +17,7 @@ use ramie::JobSystem;
 
 use crate::args::{Comparison, DemoArgs};
 use crate::error::Failure;
+use crate::live::Live;
 use crate::picture::Picture;
 use crate::sand::scene::Scene;
 use crate::trace;
@@ -36,6 +37,9 @@ const STACK_BYTES: usize = 1024 * 1024;
 
 /// Runs the demonstration. Gives back what is to be printed.
 pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
+    if args.live {
+        Live::check()?;
+    }
     let picture = match &args.picture {
         Some(path) => Picture::load(path)?,
         None => Picture::embedded()?,
@@ -56,13 +60,18 @@ pub(crate) fn run(args: &DemoArgs) -> Result<String, Failure> {
     let recorder = args.trace.as_deref().map(trace::start).transpose()?;
     let (before, start) = (system.stats(), Instant::now());
     let (times, checksum) = if args.no_images {
-        let bare = simulate(&system, &scene, args.frames, "sand");
+        let progress = progress("sand", &system, args)?;
+        let bare = bare::parallel(&system, &scene, args.frames, &progress);
         (bare.times, bare.checksum)
     } else {
         make_film(&system, &scene, args)?
     };
     let load = Load::between(&before, &system.stats(), start.elapsed());
-    text += &report::load(&load, args.frames);
+    let frame_count = times.frame.len() as u32;
+    if frame_count < args.frames {
+        text += &format!("ended early, after {frame_count} of {} frames\n", args.frames);
+    }
+    text += &report::load(&load, frame_count);
     if !args.no_images {
         let folder = args.out.display();
         text += &format!("frames and {ANIMATION} are in '{folder}'\n");
@@ -90,11 +99,20 @@ fn start_system(worker_count: Option<u16>) -> Result<JobSystem, Failure> {
         .map_err(|error| Failure::new(format!("cannot start the job system ({error}): try fewer --workers")))
 }
 
+/// What shows how the frames of the demonstration come along.
+fn progress(title: &'static str, system: &JobSystem, args: &DemoArgs) -> Result<Progress, Failure> {
+    if args.live {
+        Progress::live(args.frames, system)
+    } else {
+        Ok(Progress::new(title, args.frames, system))
+    }
+}
+
 /// Films the scene into the output folder.
 fn make_film(system: &JobSystem, scene: &Scene, args: &DemoArgs) -> Result<(Times, u64), Failure> {
     prepare_folder(&args.out)?;
     let film = {
-        let progress = Progress::new("film", args.frames, system);
+        let progress = progress("film", system, args)?;
         film::film(system, scene, args.frames, &args.out, &progress)?
     };
     encode::write_animation(&args.out.join(ANIMATION), &film.pictures)?;
@@ -115,16 +133,16 @@ fn prepare_folder(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Simulates in parallel, without pictures.
-fn simulate(system: &JobSystem, scene: &Scene, frame_count: u32, title: &'static str) -> Bare {
-    let progress = Progress::new(title, frame_count, system);
+/// Simulates in parallel, without pictures, to compare.
+fn simulate(system: &JobSystem, scene: &Scene, frame_count: u32) -> Bare {
+    let progress = Progress::new("ramie", frame_count, system);
     bare::parallel(system, scene, frame_count, &progress)
 }
 
 /// Runs the simulation alone, in parallel and serially, and compares the times. That the results
 /// are the same is part of what is promised, so it is an error if they are not.
 fn compare(system: &JobSystem, scene: &Scene, frame_count: u32, checksum: u64) -> Result<String, Failure> {
-    let parallel = simulate(system, scene, frame_count, "ramie");
+    let parallel = simulate(system, scene, frame_count);
     let serial = {
         let progress = Progress::new("serial", frame_count, system);
         bare::serial(scene, frame_count, &progress)

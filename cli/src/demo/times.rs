@@ -17,6 +17,10 @@ impl Samples {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn sum(&self) -> Duration {
         self.0.iter().sum()
     }

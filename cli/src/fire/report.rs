@@ -165,7 +165,7 @@ fn bar(count: usize, most: usize) -> String {
     }
     let eighths = (count * BAR * 8 / most).max(1);
     let mut text: String = std::iter::repeat_n(EIGHTHS[7], eighths / 8).collect();
-    if eighths % 8 > 0 {
+    if !eighths.is_multiple_of(8) {
         text.push(EIGHTHS[eighths % 8 - 1]);
     }
     let _ = write!(text, " {count}");

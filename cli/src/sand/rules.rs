@@ -67,7 +67,7 @@ impl Step {
         let reach = (grain.rows_moved + 1).min(FALL_MAX);
         let rows = (1..=reach as u32).take_while(|rows| is_free(grain.cell + rows * ROW)).count() as u32;
         let below = grain.cell + rows * ROW;
-        let drag = i32::from(self.chance(index) % DRAG == 0);
+        let drag = i32::from(self.chance(index).is_multiple_of(DRAG));
         let columns = (i32::from(grain.columns_moved).abs() - drag).max(0);
         let side = i32::from(grain.columns_moved.signum());
         aside(below, side, columns, &is_free).last().unwrap_or(below)
