@@ -11,7 +11,6 @@ use crate::fiber::Fiber;
 use crate::memory::slots::{Cache, Caches, Depot, Slot};
 use crate::sched::current;
 use crate::trace::event;
-use crate::trace::site::SiteRef;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -241,6 +240,8 @@ pub(crate) struct JobLocals {
     ending: Cell<bool>,
     /// Whether somebody has asked for the job's end. PERF: so a job that nobody watches has one check at its end, which it has anyway.
     watched: Cell<bool>,
+    #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+    pub(crate) zone: crate::trace::tracy::Zone,
 }
 
 // SAFETY: but for `site` it is used by the fiber alone whose job it belongs to.
@@ -254,6 +255,8 @@ unsafe impl Slot for JobLocals {
             values: UnsafeCell::new(Vec::new()),
             ending: Cell::new(false),
             watched: Cell::new(false),
+            #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+            zone: Default::default(),
         }
     }
 
@@ -293,8 +296,10 @@ impl JobLocals {
     }
 
     /// The job of `fiber`, which runs or is about to on this thread, tells of its end.
-    pub(crate) fn watch(fiber: &Fiber) {
-        Self::of(fiber).watched.set(true);
+    pub(crate) fn watch(fiber: &Fiber) -> &'static Self {
+        let locals = Self::of(fiber);
+        locals.watched.set(true);
+        locals
     }
 
     /// The locals that a fiber's word points to, if it points to some.
@@ -303,7 +308,7 @@ impl JobLocals {
         if word.addr() & LOCALS_TAG == 0 {
             return None;
         }
-        // SAFETY: tagged by `of_this_job`; slots live for ever.
+        // SAFETY: tagged by `of`; slots live for ever.
         Some(unsafe { &*word.map_addr(|addr| addr & !LOCALS_TAG).cast::<JobLocals>() })
     }
 
@@ -329,10 +334,10 @@ impl JobLocals {
         value
     }
 
-    /// The job of `fiber` has ended: drops the locals, and tells of it.
+    /// The job of `fiber` has ended: drops the locals, tells of it, and goes on with the job of this word, if there is one, which is watched in its turn.
     #[cold]
     #[inline(never)]
-    pub(crate) fn end(&'static self, fiber: &Fiber, has_panicked: bool) {
+    pub(crate) fn end(&'static self, fiber: &Fiber, has_panicked: bool, outer: *mut ()) {
         self.ending.set(true);
         // SAFETY: as in `find`; it is asked anew after each destructor, which is code of users.
         while let Some(Value { value, drop, .. }) = unsafe { &mut *self.values.get() }.pop() {
@@ -343,11 +348,17 @@ impl JobLocals {
             }
         }
         self.ending.set(false);
-        if self.watched.replace(false) {
+        let was_watched = self.watched.replace(false);
+        if was_watched {
             event::job_ended(fiber, has_panicked);
+            #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+            crate::trace::tracy::end(&self.zone);
         }
-        fiber.set_job_word(SiteRef::NONE.into_raw());
-        // SAFETY: 1. Allocated in `of_this_job`. 2. The fiber's word was the only one that referred to it, but for dumps, which read `site`.
+        fiber.set_job_word(outer);
+        if was_watched && !outer.is_null() {
+            Self::watch(fiber);
+        }
+        // SAFETY: 1. Allocated in `of`. 2. The fiber's word was the only one that referred to it, but for dumps, which read `site`.
         current::with_caches(|caches| unsafe { caches.locals.free(self) });
     }
 }

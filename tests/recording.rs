@@ -434,6 +434,35 @@ fn the_main_thread_is_a_worker_while_it_visits() {
     assert!(!(asleep.1 + queued.1).is_zero(), "{summary}");
 }
 
+/// A job that began before the recording, and never waits, runs jobs in place that are recorded, and so are their ends and what comes after.
+#[test]
+fn a_job_that_runs_already_runs_jobs_that_are_recorded() {
+    let (_alone, _watch) = (alone(), watch("runs already", 60));
+    for workers in [1, 2] {
+        let system = common::system(workers);
+        let (runs, records) = (AtomicBool::new(false), AtomicBool::new(false));
+        let recording = std::thread::scope(|threads| {
+            let handle = threads.spawn(|| {
+                system.run(|| {
+                    runs.store(true, Ordering::SeqCst);
+                    spin_until(|| records.load(Ordering::SeqCst));
+                    let handles: Vec<_> = (0..10).map(|_| system.job().name("inner").spawn(|| ())).collect();
+                    handles.into_iter().for_each(|handle| handle.join().expect("it ends"));
+                });
+            });
+            spin_until(|| runs.load(Ordering::SeqCst));
+            recorded(|| {
+                records.store(true, Ordering::SeqCst);
+                handle.join().expect("it ends");
+            })
+        });
+        let timeline = Timeline::of(&recording);
+        let events = trace_of(&timeline, false);
+        check_trace(&events);
+        assert_eq!(slices(&events, "inner").len(), 10, "{}", timeline.summary());
+    }
+}
+
 /// A span whose guard was forgotten ends with its job.
 #[test]
 fn forgotten_spans_end_with_their_jobs() {

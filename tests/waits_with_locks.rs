@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::watch;
+use common::{spin_until, watch};
 use ramie::Counter;
 use ramie::sync::{Condvar, Mutex, RwLock, WaitsWithLock, count_waits_with_locks, waits_with_locks};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 #[test]
 fn waits_during_which_a_lock_is_held_are_counted_by_place() {
@@ -109,4 +110,28 @@ fn waits_during_which_a_lock_is_held_are_counted_by_place() {
         assert_eq!(before, after);
     });
     count_waits_with_locks(false);
+
+    // A job that runs when it is asked for: what it locks from then on is its own, and nobody else's.
+    let (runs, counts) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mutex = Mutex::new(0);
+    system.scope(|s| {
+        let (runs, counts, mutex) = (&runs, &counts, &mutex);
+        s.detach(|| {
+            // Resumed while the other one has its lock.
+            ramie::yield_now();
+            (0..3).for_each(|_| ramie::yield_now());
+        });
+        s.detach(move || {
+            runs.store(true, SeqCst);
+            spin_until(|| counts.load(SeqCst));
+            let _guard = mutex.lock();
+            ramie::yield_now();
+        });
+        spin_until(|| runs.load(SeqCst));
+        count_waits_with_locks(true);
+        counts.store(true, SeqCst);
+    });
+    count_waits_with_locks(false);
+    let waits = waits_with_locks();
+    assert_eq!(waits.iter().map(|waits| waits.count).sum::<u64>(), 1, "{waits:?}");
 }

@@ -11,6 +11,7 @@
 //! report    the table in the terminal, the JSON file, results/RESULTS.md
 //! resident  what the process has in memory
 //! instructions  counts them for each operation of ramie's hot paths
+//! recording what a recording costs, and its exports
 //! native    rivals that are programs of their own, and how they are built
 //! fork      what the recursions by join share       sizes  one workload in several sizes
 //! workloads what is measured, a file each        rivals   on which systems, a file each
@@ -32,6 +33,8 @@ mod params;
 mod placement;
 mod plan;
 mod random;
+#[cfg(feature = "ramie")]
+mod recording;
 mod report;
 mod resident;
 mod rivals;
@@ -93,6 +96,9 @@ enum Command {
     /// Counts the instructions of ramie's hot paths with valgrind, beside those in bench/results/instructions.json.
     #[cfg(feature = "ramie")]
     Instructions(instructions::InstructionsArgs),
+    /// Times work with and without a recording, and the exports of one.
+    #[cfg(feature = "ramie")]
+    Recording,
     /// Runs a hot path so often, to be counted.
     #[cfg(feature = "ramie")]
     #[command(hide = true)]
@@ -207,6 +213,8 @@ fn main() -> ExitCode {
         Some(Command::Path { name, rounds }) => {
             instructions::run_path(name, *rounds).map(|()| ExitCode::SUCCESS)
         }
+        #[cfg(feature = "ramie")]
+        Some(Command::Recording) => recording::run().map(|()| ExitCode::SUCCESS),
         None if cli.options.list => {
             report::list();
             Ok(ExitCode::SUCCESS)

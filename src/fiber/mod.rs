@@ -251,10 +251,10 @@ mod slot {
         /// It has ended; its locals are dropped.
         #[inline(always)]
         pub(crate) fn end(self, has_panicked: bool) {
-            if let Some(locals) = JobLocals::from_word(self.fiber.job_word()) {
-                locals.end(self.fiber, has_panicked);
+            match JobLocals::from_word(self.fiber.job_word()) {
+                None => self.fiber.set_job_word(self.outer),
+                Some(locals) => locals.end(self.fiber, has_panicked, self.outer),
             }
-            self.fiber.set_job_word(self.outer);
             #[cfg(feature = "tracing")]
             {
                 // A job that has forgotten guards leaves nothing behind.

@@ -265,7 +265,7 @@ impl<T> RawHandle<T> {
         let Some(worker) = current::worker().filter(|worker| {
             worker.in_fiber()
                 && worker.system().index == header.system()
-                && worker.system().starts_jobs()
+                && worker.starts_jobs()
                 && !std::thread::panicking()
         }) else {
             return false;

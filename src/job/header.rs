@@ -443,6 +443,9 @@ impl JobRef {
                 BARE_TAG => self.bare().run_entry(worker),
                 _ => {
                     worker.flush_credit();
+                    if worker.hooks_now() != worker.hooks() {
+                        worker.notice_hooks();
+                    }
                     let job = self.0.as_ptr().map_addr(|addr| addr & !STACK_TAG).cast::<StackJob>();
                     StackJob::execute(job, worker);
                 }

@@ -58,7 +58,10 @@ pub(crate) struct IsWorker {
 #[inline(never)]
 pub(crate) fn enter(worker: &'static Worker) -> IsWorker {
     let entered = IsWorker { before: WORKER.with(|current| current.replace(worker)) };
-    event::unparked();
+    // It may be a worker already that ends another system's from afar.
+    if entered.before.is_null() {
+        event::unparked();
+    }
     entered
 }
 
@@ -66,7 +69,9 @@ impl Drop for IsWorker {
     #[inline(never)]
     fn drop(&mut self) {
         // The main thread's worker sleeps until the next visit.
-        event::parks();
+        if self.before.is_null() {
+            event::parks();
+        }
         WORKER.with(|current| current.set(self.before));
     }
 }

@@ -394,6 +394,9 @@ pub(crate) struct Worker {
     isolates_float: Cell<bool>,
     /// What it has noticed of its remote's hooks.
     hooks: Cell<u32>,
+    /// Whether Tracy was told that the thread is on a fiber.
+    #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+    pub(crate) is_in_tracys_fiber: Cell<bool>,
     /// What the register holds as long as the root runs.
     float_now: Cell<FloatControl>,
 }
@@ -463,6 +466,8 @@ impl Worker {
             held_locks: Cell::new(Held::default()),
             isolates_float: Cell::new(false),
             hooks: Cell::new(0),
+            #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+            is_in_tracys_fiber: Cell::new(false),
             float_control: Cell::new(FloatControl::read()),
             float_now: Cell::new(FloatControl::read()),
         }
@@ -1365,6 +1370,8 @@ impl Worker {
     fn resume_with_more(&self, fiber: &Fiber) {
         self.notice_hooks();
         event::resumes(fiber);
+        #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+        crate::trace::tracy::enter(self, fiber);
     }
 
     #[inline(always)]
@@ -1383,6 +1390,10 @@ impl Worker {
         fiber.set_state(FiberState::Running);
         let ended = fiber.context().resume();
         self.current.set(ptr::null());
+        #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+        if self.is_in_tracys_fiber.get() {
+            crate::trace::tracy::leave(self);
+        }
         if ended {
             fiber.retire(self);
             self.system().fiber_ended();

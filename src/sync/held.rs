@@ -59,10 +59,10 @@ pub struct WaitsWithLock {
 /// assert_eq!(sync::waits_with_locks()[0].count, 1);
 /// ```
 pub fn count_waits_with_locks(enabled: bool) {
-    // One caller at a time.
-    let mut counted = counted();
+    static ONE_CALLER: Mutex<()> = Mutex::new(());
+    let _one_caller = ONE_CALLER.lock().unwrap_or_else(PoisonError::into_inner);
     if enabled {
-        counted.clear();
+        counted().clear();
     }
     let epoch = EPOCH.load(Ordering::Relaxed);
     let next =
@@ -100,6 +100,8 @@ impl Held {
 
 fn change_held(f: impl FnOnce(&mut Held)) {
     if let Some(worker) = current::worker().filter(|worker| worker.in_fiber()) {
+        // From now on its waits are looked at, whenever that was asked for.
+        worker.notice_hooks();
         let mut held = worker.held_locks().get().in_epoch(EPOCH.load(Ordering::Relaxed));
         f(&mut held);
         worker.held_locks().set(held);

@@ -62,7 +62,7 @@ where
             core.deliver(index, job);
         });
     }
-    if in_place.is_some() && !core.starts_jobs() {
+    if in_place.is_some_and(|own| !own.starts_jobs()) {
         group.note_abandoned();
     } else if let Some(own) = in_place {
         let (index, site) = (own.index(), SiteRef::unnamed(site));

@@ -226,14 +226,15 @@ impl SystemCore {
         self.phase() != Phase::Abandoning
     }
 
-    /// Tells the workers what is looked for at their jobs.
-    pub(crate) fn copy_hooks(&self) {
+    /// Tells the workers what is looked for at their jobs; `more`: what is special about this system from now on.
+    pub(crate) fn copy_hooks(&self, more: u32) {
+        let isolates_float = if self.config.isolate_float_control { hooks::ISOLATES_FLOAT } else { 0 };
         hooks::copy(|wanted| {
-            let abandons = if self.phase() == Phase::Abandoning { hooks::ABANDONS } else { 0 };
-            let isolates_float = if self.config.isolate_float_control { hooks::ISOLATES_FLOAT } else { 0 };
             for remote in &self.remotes {
-                let hooks = &remote.hooks;
-                hooks.store(wanted | abandons | isolates_float, std::sync::atomic::Ordering::SeqCst);
+                let abandons = remote.hooks.load(std::sync::atomic::Ordering::Relaxed) & hooks::ABANDONS;
+                let hooks = wanted | abandons | isolates_float | more;
+                // ORDERING: SeqCst for good measure: it is rare. Workers load it Relaxed, and act on it at their next chance.
+                remote.hooks.store(hooks, std::sync::atomic::Ordering::SeqCst);
             }
         });
     }
@@ -242,7 +243,7 @@ impl SystemCore {
     pub(crate) fn advance_to(&self, phase: Phase) {
         self.phase.fetch_max(phase as u32, Ordering::SeqCst);
         if phase == Phase::Abandoning {
-            self.copy_hooks();
+            self.copy_hooks(hooks::ABANDONS);
         }
     }
 
@@ -440,7 +441,8 @@ impl SystemCore {
         let tallies = self.remotes.iter().map(|remote| &remote.tally);
         let started: u64 =
             tallies.map(|tally| tally.started.load(std::sync::atomic::Ordering::Relaxed)).sum();
-        let dropped = self.outside_finished.load(std::sync::atomic::Ordering::SeqCst);
+        // What a main thread's end has left was started.
+        let dropped = self.outside_finished.load(std::sync::atomic::Ordering::SeqCst) - self.left_count();
         self.submitted().saturating_sub(started + dropped)
     }
 

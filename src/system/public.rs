@@ -166,7 +166,7 @@ impl JobSystem {
         }
         registry::register(&core);
         // Not before: whoever changes them tells all that are registered.
-        core.copy_hooks();
+        core.copy_hooks(0);
         if core.config.find_deadlocks {
             crate::trace::deadlock::enable();
         }

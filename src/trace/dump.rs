@@ -267,12 +267,16 @@ impl FiberDump {
         self.fibers.is_empty()
     }
 
-    /// The jobs that do the same in the same place together, the smallest groups first.
+    /// The jobs that wait in the same place together, the smallest groups first.
     fn by_place(&self) -> Vec<Vec<&FiberInfo>> {
         let mut groups: Vec<Vec<&FiberInfo>> = Vec::new();
         let mut known = HashMap::new();
         for fiber in &self.fibers {
-            let place = (fiber.system, fiber.activity, fiber.job_name, fiber.spawned_at, fiber.waits_at);
+            if fiber.activity != FiberActivity::Waiting {
+                groups.push(vec![fiber]);
+                continue;
+            }
+            let place = (fiber.system, fiber.job_name, fiber.spawned_at, fiber.waits_at);
             let group = *known.entry(place).or_insert(groups.len());
             match groups.get_mut(group) {
                 Some(group) => group.push(fiber),
@@ -339,7 +343,7 @@ impl fmt::Display for FiberDump {
     }
 }
 
-/// Of so many jobs that do the same in the same place a text has a line each.
+/// Of so many jobs that wait in the same place a text has a line each.
 const SHOWN_IN_SAME_PLACE: usize = 3;
 
 fn for_each_job(mut f: impl FnMut(&'static Fiber, FiberInfo)) {

@@ -26,7 +26,8 @@ use std::ptr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// A job can be started by a worker of the event's system, which need not be the thread's. Detail: priority; place: spawn site; number: the job's block.
+    /// A job can be started by a worker of the event's system, which need not be the thread's. Lacks if the job that queues it has begun before the recording and has not
+    /// waited since, or started another one. Detail: priority; place: spawn site; number: the job's block.
     Queued = 1,
     /// A job has begun on a fiber. As above, and [`OUTERMOST`]; the number is 0 for what was never queued.
     JobStart,
@@ -149,7 +150,11 @@ pub(crate) fn job_started(
         let detail = fiber.priority() as u8 | outermost;
         emit(Kind::JobStart, detail, fiber.node().id(), word_of(site), block as u64);
     }
-    JobLocals::watch(fiber);
+    #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+    super::tracy::enter(worker, fiber);
+    let _locals = JobLocals::watch(fiber);
+    #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+    super::tracy::begin(&_locals.zone, site);
     (worker, outer)
 }
 

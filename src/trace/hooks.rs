@@ -15,12 +15,17 @@ pub(crate) const RECORDS: u32 = 1;
 pub(crate) const COUNTS_LOCKS: u32 = 2;
 /// It is written down who waits for whom.
 pub(crate) const FINDS_DEADLOCKS: u32 = 4;
+/// Jobs are shown in Tracy.
+#[cfg(feature = "tracy")]
+pub(crate) const SHOWS: u32 = 32;
+#[cfg(not(feature = "tracy"))]
+const SHOWS: u32 = 0;
 /// A worker's copy: its system starts no more jobs.
 pub(crate) const ABANDONS: u32 = 8;
 /// A worker's copy: its fibers have floating-point states of their own.
 pub(crate) const ISOLATES_FLOAT: u32 = 16;
 /// Where something is to be done at the begin of a job.
-pub(crate) const AT_START: u32 = RECORDS | COUNTS_LOCKS | FINDS_DEADLOCKS;
+pub(crate) const AT_START: u32 = RECORDS | COUNTS_LOCKS | FINDS_DEADLOCKS | SHOWS;
 
 // Not the model checkers': it is no part of what they explore.
 static HOOKS: AtomicU32 = AtomicU32::new(0);
@@ -50,7 +55,7 @@ pub(crate) fn set(hook: u32, is_wanted: bool) {
     } else {
         HOOKS.fetch_and(!hook, Ordering::SeqCst);
     }
-    for_each_system(|core| core.copy_hooks());
+    for_each_system(|core| core.copy_hooks(0));
     if let Some(worker) = current::worker() {
         worker.notice_hooks();
     }

@@ -31,8 +31,9 @@ const GAUGES: [(&str, Unit, &str); 10] = [
 ];
 
 impl Stats {
-    /// Hands everything to the recorder of the crate [`metrics`] (0.24) that the program has installed: counters whose names end in `_total`, and
-    /// gauges, all with the label `system`, which is `name`. Does nothing without a recorder.
+    /// Hands the figures to the recorder of the crate [`metrics`] (0.24) that the program has installed: counters whose names end in `_total`, and
+    /// gauges, all with the label `system`, which is `name`. Does nothing without a recorder. Blocks, pools, frames and stacks are those of the process, whichever system
+    /// publishes them.
     ///
     /// For whoever exports: once before each scrape, or every second. Each call costs some microseconds. Needs the feature `metrics`.
     ///

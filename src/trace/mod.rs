@@ -36,10 +36,15 @@ pub(crate) mod stuck;
 #[cfg(all(feature = "timeline", not(loom)))]
 mod timeline;
 
+#[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+pub(crate) mod tracy;
+
 #[cfg(not(loom))]
 pub use public::*;
 #[cfg(all(feature = "timeline", not(loom)))]
 pub use timeline::{FrameTimes, JobTimes, Summary, Timeline, WaitTimes};
+#[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+pub use tracy::show_in_tracy;
 
 #[cfg(not(loom))]
 use std::sync::OnceLock;

@@ -155,6 +155,8 @@ impl Drop for StreamRecorder {
 /// Notes that a frame begins: its number. What [`FramePipeline`](crate::FramePipeline) runs notes its own.
 #[inline]
 pub fn mark_frame(number: u64) {
+    #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
+    super::tracy::frame();
     if hooks::records() {
         event::frame(number);
     }

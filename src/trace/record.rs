@@ -127,6 +127,8 @@ pub(super) fn begin(capacity: usize) -> Option<Active> {
     super::process_epoch();
     *state = State { is_recording: true, capacity, ..State::NONE };
     NUMBER.fetch_add(1, Ordering::Release);
+    // Telling all systems may drop the last handle of one, and so run code that records.
+    drop(state);
     hooks::set(hooks::RECORDS, true);
     Some(Active(()))
 }

@@ -36,7 +36,8 @@ pub struct Stats {
     pub wakes: u64,
     /// Times a worker went to sleep.
     pub parks: u64,
-    /// Jobs submitted that no worker has begun: queued, pinned to a worker that is busy, or held until a counter reaches zero.
+    /// Jobs submitted that no worker has begun: queued, pinned to a worker that is busy, or held until a counter reaches zero. Some may
+    /// be among them that were run in place or cancelled, and whose entries in queues were not come upon yet.
     pub unstarted: u64,
     /// For each worker, how much its queues hold that another could take: jobs, halves of `join` and parts of loops. The workers of Background jobs
     /// come last. Some may be there whose work is done already, and that are dropped when they are come upon.
@@ -281,6 +282,7 @@ impl Stats {
             let of_worker = |remote: &Remote| remote.tally.suspensions[kind as usize].load(Ordering::Relaxed);
             core.remotes.iter().map(|remote| of_worker(remote)).sum()
         };
+        let suspensions_by_reason = SuspensionsByReason::of(suspensions);
         let (fibers, fibers_max) = core.fiber_counts();
         let busy: Vec<Duration> = core.busy_times().collect();
         Self {
@@ -295,8 +297,8 @@ impl Stats {
                 far: steals(StealKind::Far),
                 unknown: steals(StealKind::Unknown),
             },
-            suspensions: WaitKind::ALL.into_iter().map(suspensions).sum(),
-            suspensions_by_reason: SuspensionsByReason::of(suspensions),
+            suspensions: suspensions_by_reason.iter().map(|(_, count)| count).sum(),
+            suspensions_by_reason,
             unstarted: core.unstarted(),
             queue_depths: core.remotes.iter().map(|remote| remote.queued_count()).collect(),
             resumes: sum(|t| &t.resumes),

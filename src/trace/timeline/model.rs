@@ -182,6 +182,8 @@ struct OnThread {
     fiber: u32,
     /// Since when nothing runs.
     idle_since: f64,
+    /// Its first event.
+    first_at: f64,
     /// Since when it sleeps, and why.
     parked: Option<(f64, Idle)>,
     /// Whom it has stolen from last: that one's run, and when.
@@ -257,6 +259,10 @@ impl Model {
             order.extend(events.iter().enumerate().map(|(n, event)| (event[0], thread as u32, n as u32)));
         }
         order.sort_unstable();
+        for (index, thread) in recording.threads.iter().enumerate() {
+            building.threads[index].first_at =
+                thread.events.first().map_or(0.0, |event| building.time_of(event));
+        }
         for (_, thread, n) in order {
             building.add(thread as usize, recording.threads[thread as usize].events[n as usize]);
         }
@@ -304,10 +310,14 @@ impl Building<'_> {
         index
     }
 
+    fn time_of(&self, event: &[u64; 4]) -> f64 {
+        let clock = self.recording.clock;
+        (event[0].saturating_sub(clock.first) as f64 * clock.ns_per_tick).min(self.model.duration)
+    }
+
     fn add(&mut self, thread: usize, event: [u64; 4]) {
         let Some(kind) = Kind::of(&event) else { return };
-        let clock = self.recording.clock;
-        let at = (event[0].saturating_sub(clock.first) as f64 * clock.ns_per_tick).min(self.model.duration);
+        let at = self.time_of(&event);
         let (detail, system, fiber) =
             ((event[1] >> 8) as u8, (event[1] >> 16) as u16, (event[1] >> 32) as u32);
         match kind {
@@ -529,7 +539,9 @@ impl Building<'_> {
     /// The thread has run nothing since its last run, and was awake.
     fn idle_until(&mut self, thread: usize, at: f64) {
         self.wake_up(thread, at);
-        let since = self.threads[thread].idle_since;
+        // What it did before its first event nobody knows: a job may have run that it began before the recording.
+        let first = self.threads[thread].first_at;
+        let since = self.threads[thread].idle_since.max(first);
         if self.threads[thread].run.is_none() && at > since && self.is_worker(thread) {
             self.model.gaps.push(Gap { track: thread as u32, start: since, end: at, cause: Idle::Searching });
             self.threads[thread].idle_since = at;
