@@ -225,6 +225,27 @@ fn jobs_that_go_on_are_not_reported() {
     assert_none(&reports);
 }
 
+/// A system that does nothing while a thread outside will signal: it is suspected, and that is all.
+#[test]
+fn what_waits_for_a_signal_from_outside_is_only_suspected() {
+    let _watch = watch("from outside", 60);
+    let (system, reports) = system(2);
+    let gate = Counter::new(1);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            wait_for_looks();
+            spin_until(|| !reports.lock().unwrap().is_empty());
+            gate.signal();
+        });
+        system.run(|| {
+            ramie::scope(|s| (0..10).for_each(|_| s.detach(|| gate.wait())));
+        });
+    });
+    let reports = reports.lock().unwrap();
+    assert!(reports.iter().all(|report| report.kind == StallKind::RunBlocked), "{:?}", reports[0].kind);
+    assert!(reports.iter().all(|report| report.to_string().contains("suspected")), "{}", reports[0]);
+}
+
 /// A reader waits behind a writer of the queue, but not for the readers who have the lock: the writer has a limit.
 #[test]
 fn a_reader_behind_a_writer_with_a_limit_is_not_reported() {
