@@ -434,6 +434,66 @@ fn the_main_thread_is_a_worker_while_it_visits() {
     assert!(!(asleep.1 + queued.1).is_zero(), "{summary}");
 }
 
+/// What a seeded system does is the same each time, and so is what is recorded, but for times. A change of either changes the text.
+#[test]
+fn a_seeded_run_is_recorded_in_the_same_way() {
+    let (_alone, _watch) = (alone(), watch("seeded", 60));
+    let told = [7, 7, 8].map(|seed| {
+        let system = JobSystem::builder().deterministic(seed).build().expect("a system");
+        let recording = recorded(|| system.run(seeded));
+        let timeline = Timeline::of(&recording);
+        let events = trace_of(&timeline, false);
+        check_trace(&events);
+        let mut runs: Vec<&Value> =
+            events.iter().filter(|event| event["ph"] == "X" && event["cat"] == "job").collect();
+        runs.sort_by(|a, b| time(a).total_cmp(&time(b)));
+        // Those without a name are called by their places.
+        let name = |run: &Value| run["name"].as_str().expect("a name").split('/').next().map(str::to_owned);
+        let line = |run: &Value| {
+            let waits = if run["args"]["waits at"].is_string() { ", waits" } else { "" };
+            let begins =
+                |event: &&Value| event["ph"] == "f" && event["tid"] == run["tid"] && time(event) == time(run);
+            let arrow =
+                events.iter().find(begins).map_or("", |event| event["name"].as_str().expect("a name"));
+            format!("{} {arrow}", name(run).expect("a name")).trim_end().to_owned() + waits
+        };
+        runs.into_iter().map(line).collect::<Vec<_>>()
+    });
+    // Where a run has begun by itself, was queued or woken, and whether it ends with a wait.
+    let golden = [
+        "tests",
+        "signals spawn",
+        "tests wake",
+        "c spawn, waits",
+        "b spawn, waits",
+        "c wake",
+        "tests wake",
+        "a spawn, waits",
+        "b wake",
+        "a wake",
+        "tests wake",
+    ];
+    assert_eq!(told[0], golden);
+    assert_eq!(told[1], golden);
+    assert_ne!(told[2], golden, "another seed");
+}
+
+/// Waits of several kinds, a job that is run in place, one that is dropped.
+fn seeded() {
+    let gate = Counter::new(1);
+    ramie::scope(|s| {
+        for name in ["a", "b", "c"] {
+            let gate = &gate;
+            s.job().name(name).detach(move || {
+                ramie::yield_now();
+                gate.wait();
+            });
+        }
+        s.job().name("signals").detach(|| gate.signal());
+    });
+    assert!(ramie::spawn(|| ()).cancel(), "its worker is here");
+}
+
 /// A job that began before the recording, and never waits, runs jobs in place that are recorded, and so are their ends and what comes after.
 #[test]
 fn a_job_that_runs_already_runs_jobs_that_are_recorded() {
