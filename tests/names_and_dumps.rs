@@ -214,8 +214,10 @@ fn jobs_that_wait_in_the_same_place_share_a_line() {
             s.job().name("script").detach(|| gate.wait());
         }
         s.job().name("the one").detach(|| gate.wait());
-        spin_until(|| system.dump().fibers.iter().all(|fiber| fiber.activity == FiberActivity::Waiting));
-        spin_until(|| system.dump().fibers.len() == 501);
+        spin_until(|| {
+            let fibers = system.dump().fibers;
+            fibers.iter().filter(|fiber| fiber.activity == FiberActivity::Waiting).count() == 501
+        });
         let dump = system.dump();
         let text = dump.to_string();
         assert_eq!(text.matches("job 'script'").count(), 3, "{text}");

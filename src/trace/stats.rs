@@ -153,7 +153,7 @@ pub struct SuspensionsByReason {
     pub events: u64,
     /// To send to or receive from a channel.
     pub channels: u64,
-    /// For a future to be woken, and of those of [`spawn_future`](crate::JobSystem::spawn_future).
+    /// For a future to be woken.
     pub futures: u64,
     /// For a time to come.
     pub sleeps: u64,
