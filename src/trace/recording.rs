@@ -136,7 +136,7 @@ impl Place {
 /// What was recorded: made by [`Recorder::stop`](super::Recorder::stop) and read back by [`load`](Self::load).
 ///
 /// The program `ramie trace FILE`, in `cli/`, makes a timeline and a trace for [Perfetto](https://ui.perfetto.dev) of it, and prints a summary. With the feature
-/// `timeline` so does [`Timeline`](super::Timeline), for programs that do it themselves.
+/// `timeline` so does `Timeline`, for programs that do it themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
     pub(super) clock: Clock,
