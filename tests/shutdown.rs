@@ -579,6 +579,8 @@ fn a_blocked_finish_is_reported_with_the_job_that_blocks_it() {
         .expect("a system");
     let theirs = gate.clone();
     system.job().name("the culprit").detach(move || theirs.wait());
+    // Otherwise the first report may come before it has begun.
+    spin_until(|| waiting_jobs(&system) == 1);
     assert!(system.shutdown(Drain::Finish).expect("from outside").finished);
     let reports = reports.lock().expect("not poisoned");
     let report = &reports[0];
