@@ -232,22 +232,31 @@ fn jobs_that_wait_in_the_same_place_share_a_line() {
 fn suspensions_are_counted_by_what_for() {
     let _watch = watch("by what for", 30);
     let system = system(1);
+    let waits = |what: &str| {
+        let fibers = system.dump().fibers;
+        fibers.iter().any(|f| f.activity == FiberActivity::Waiting && f.waits_for.contains(what))
+    };
     let (gate, event, mutex) = (Counter::new(1), Event::auto(), Mutex::new(0));
     system.scope(|s| {
         s.detach(|| gate.wait());
+        spin_until(|| waits("counter"));
+        gate.signal();
+    });
+    system.scope(|s| {
         s.detach(|| event.wait());
-        s.detach(|| {
-            let mut guard = mutex.lock();
-            (0..3).for_each(|_| ramie::yield_now());
-            ramie::sleep(Duration::from_micros(1));
-            *guard += 1;
-        });
+        spin_until(|| waits("an event"));
+        event.set();
+    });
+    let guard = mutex.lock();
+    system.scope(|s| {
         s.detach(|| *mutex.lock() += 1);
-        s.detach(|| {
-            ramie::blocking(|| ());
-            gate.signal();
-            event.set();
-        });
+        spin_until(|| waits("a mutex"));
+        drop(guard);
+    });
+    system.scope(|s| {
+        s.detach(|| (0..3).for_each(|_| ramie::yield_now()));
+        s.detach(|| ramie::sleep(Duration::from_micros(1)));
+        s.detach(|| ramie::blocking(|| spin_until(|| waits("a blocking call"))));
     });
     let stats = system.stats();
     let by_reason = stats.suspensions_by_reason;

@@ -47,7 +47,35 @@ pub(crate) fn run() -> Result<(), String> {
             row("a yield", OPERATIONS, &system, &|| (0..OPERATIONS).for_each(|_| ramie::yield_now()))?;
         }
     }
-    exports()
+    exports()?;
+    #[cfg(feature = "tracy")]
+    with_tracy()?;
+    Ok(())
+}
+
+/// What Tracy costs, which cannot be ended any more: so the times without it come first.
+#[cfg(feature = "tracy")]
+fn with_tracy() -> Result<(), String> {
+    let system = JobSystem::builder().workers(1).build().map_err(|error| error.to_string())?;
+    let median_ns = |work: &(dyn Fn() + Sync)| {
+        let times = (0..TURNS).map(|_| {
+            let begin = Instant::now();
+            system.run(work);
+            begin.elapsed().as_nanos() as f64 / OPERATIONS as f64
+        });
+        median(times.collect())
+    };
+    let jobs = || ramie::scope(|scope| (0..OPERATIONS).for_each(|_| scope.detach(|| ())));
+    let yields = || (0..OPERATIONS).for_each(|_| ramie::yield_now());
+    let without = [median_ns(&jobs), median_ns(&yields)];
+    trace::show_in_tracy();
+    println!("\n{:<34} {:>10} {:>10} {:>10}", "Tracy, without a profiler", "off", "on", "more");
+    for (name, off, on) in
+        [("an empty job", without[0], median_ns(&jobs)), ("a yield", without[1], median_ns(&yields))]
+    {
+        println!("{name:<34} {:>10} {:>10} {:>10}", time(off), time(on), time(on - off));
+    }
+    Ok(())
 }
 
 /// A line of the table: what one of `count` operations takes.

@@ -92,7 +92,7 @@ fn ramies_part_is_recorded() {
 fn a_dropped_signal_is_reported_with_the_job_and_its_line() {
     let (status, text) = demo(&["--break", "--workers", "2"]);
     assert_eq!(status.code(), Some(1), "{text}");
-    assert!(text.contains("stall"), "{text}");
+    assert!(text.contains("suspected stall: `run` has been waiting"), "{text}");
     let waits = text.lines().find(|line| line.contains("job 'frame'")).expect("the job is named");
     assert!(waits.contains("waits for counter") && waits.contains("to reach zero"), "{waits}");
     assert!(waits.contains(&place(".name(\"frame\")")), "where it was spawned: {waits}");

@@ -468,7 +468,7 @@ impl Cache {
 
     /// The loaded magazine is full, or there is none: puts the slot into one that is empty.
     ///
-    /// PERF: does all that is left to do, so that callers keep nothing across the call for it.
+    /// PERF: does all that is left to do, so that callers keep nothing across the call for it (`ramie-bench instructions`, path `detach`).
     #[cold]
     #[inline(never)]
     fn make_room_for(&self, slot: *mut Node, depot: &'static Depot) {

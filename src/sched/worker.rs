@@ -635,7 +635,7 @@ impl Worker {
         self.hooks.get()
     }
 
-    /// The same, as it is now; without notice. PERF: an atomic load is an instruction of its own.
+    /// The same, as it is now; without notice. PERF: an atomic load is an instruction of its own (`ramie-bench instructions`).
     #[inline(always)]
     pub(crate) fn hooks_now(&self) -> u32 {
         self.remote.hooks.load(std::sync::atomic::Ordering::Relaxed)
@@ -657,6 +657,8 @@ impl Worker {
     #[inline(never)]
     fn starts_jobs_slow(&self) -> bool {
         self.notice_hooks();
+        // ORDERING: Acquire pairs with the Release in `SystemCore::copy_hooks`: whoever sees that the system abandons sees its phase.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         self.system().starts_jobs()
     }
 
@@ -671,7 +673,7 @@ impl Worker {
         self.push_unrecorded(job);
     }
 
-    /// PERF: with a push of its own, so that nothing is kept across this call in the other one.
+    /// PERF: with a push of its own, so that nothing is kept across this call in the other one (`ramie-bench instructions`, path `detach`).
     #[cold]
     #[inline(never)]
     fn push_and_record(&self, job: JobRef) {

@@ -233,8 +233,9 @@ impl SystemCore {
             for remote in &self.remotes {
                 let abandons = remote.hooks.load(std::sync::atomic::Ordering::Relaxed) & hooks::ABANDONS;
                 let hooks = wanted | abandons | isolates_float | more;
-                // ORDERING: SeqCst for good measure: it is rare. Workers load it Relaxed, and act on it at their next chance.
-                remote.hooks.store(hooks, std::sync::atomic::Ordering::SeqCst);
+                // ORDERING: Release: who sees it sees the phase, by the fence in `Worker::starts_jobs_slow`. Which of two copies is the last, and that it has what was
+                // set before, is decided by the lock of `copy`, and by that of the registry for a system that is just being built.
+                remote.hooks.store(hooks, std::sync::atomic::Ordering::Release);
             }
         });
     }
@@ -542,7 +543,7 @@ impl SystemCore {
     /// Drops everything that has not been started, and tells the handles of what has.
     pub(crate) fn abandon(&self) {
         self.stop_when_idle(Phase::Abandoning);
-        // Whoever starts a job after this sees the phase.
+        // Whoever starts a job after this sees its hooks, and so the phase; whoever took one before may still run it.
         heavy_fence(asymmetric_fences_available());
         storage::for_each_block(|job| {
             // For shuttle each snapshot is a step, and blocks of earlier executions are never reused.

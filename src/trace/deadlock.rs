@@ -289,7 +289,7 @@ pub(super) fn circles(known_before: &[Vec<Edge>]) -> Vec<Vec<Edge>> {
     let mut circles: Vec<Vec<Edge>> =
         known_before.iter().filter(|circle| graph.has(circle)).cloned().collect();
     circles.iter().flatten().for_each(|edge| drop(graph.edges.remove(&edge.fiber)));
-    // Those who wait for a known circle are not in another one.
+    // Those who wait for nobody else are in no other circle. One in which a fiber of a known circle is as well is found when that one is gone.
     graph.prune();
     let mut fibers: Vec<u32> = graph.edges.keys().copied().collect();
     fibers.sort_unstable();

@@ -267,8 +267,9 @@ impl FiberDump {
         self.fibers.is_empty()
     }
 
-    /// The jobs that wait in the same place together, the smallest groups first.
-    fn by_place(&self) -> Vec<Vec<&FiberInfo>> {
+    /// The jobs that were spawned in the same place and wait in the same place together, the smallest groups first: what is rare tells most. Who does not wait
+    /// is alone.
+    pub fn by_place(&self) -> Vec<Vec<&FiberInfo>> {
         let mut groups: Vec<Vec<&FiberInfo>> = Vec::new();
         let mut known = HashMap::new();
         for fiber in &self.fibers {

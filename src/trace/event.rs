@@ -154,7 +154,7 @@ pub(crate) fn job_started(
     super::tracy::enter(worker, fiber);
     let _locals = JobLocals::watch(fiber);
     #[cfg(all(feature = "tracy", not(any(shuttle, loom))))]
-    super::tracy::begin(&_locals.zone, site);
+    super::tracy::begin(worker, &_locals.zone, site);
     (worker, outer)
 }
 

@@ -9,6 +9,7 @@
 use super::hooks;
 use super::site::SiteRef;
 use crate::fiber::Fiber;
+use crate::sched::current;
 use crate::sched::worker::Worker;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -27,8 +28,8 @@ pub(crate) struct Zone(Cell<Option<sys::___tracy_c_zone_context>>);
 ///
 /// Zones of the program's own, by `tracy_client` or a layer of `tracing`, follow their fibers then. Nothing is collected before a profiler has connected.
 ///
-/// Tracy is called twice at each switch, and twice for a job, whose place it copies. While no profiler is connected that costs about 60 ns a job and 40 ns a switch
-/// (ARCHITECTURE.md, "Measured"); Tracy's manual says that with fibers it must keep the events of all threads in order, which costs more once one is. Where that is
+/// Tracy is called twice at each switch, and twice for a job, whose place it copies. While no profiler is connected that costs about 80 ns a job and 60 ns a switch
+/// (`ramie-bench recording`, built with its feature `tracy`); Tracy's manual says that with fibers it must keep the events of all threads in order, which costs more once one is. Where that is
 /// too much, a [recording](crate::trace::record) tells the same afterwards.
 ///
 /// Needs the feature `tracy`, and a C++ compiler to build Tracy's client.
@@ -74,10 +75,11 @@ pub(crate) fn leave(worker: &Worker) {
 }
 
 /// A job begins on the fiber that Tracy knows the thread to be on.
-pub(super) fn begin(zone: &Zone, site: SiteRef) {
+pub(super) fn begin(worker: &Worker, zone: &Zone, site: SiteRef) {
     if !is_wanted() {
         return;
     }
+    debug_assert!(worker.is_in_tracys_fiber.get(), "its zone would be the thread's");
     let (file, line) = site.location().map_or(("", 0), |place| (place.file(), place.line()));
     let (name, function) = (site.name(), "job");
     let text = |text: &str| -> *const c_char { text.as_ptr().cast() };
@@ -95,12 +97,17 @@ pub(super) fn begin(zone: &Zone, site: SiteRef) {
         );
         sys::___tracy_emit_zone_begin_alloc(place, 1)
     };
-    zone.0.set(Some(begun));
+    let before = zone.0.replace(Some(begun));
+    debug_assert!(before.is_none(), "a zone that was begun was ended");
 }
 
 /// The job has ended, innermost on its fiber.
 pub(crate) fn end(zone: &Zone) {
     if let Some(begun) = zone.0.take() {
+        debug_assert!(
+            current::worker().is_some_and(|worker| worker.is_in_tracys_fiber.get()),
+            "it ends on the fiber that it began on"
+        );
         // SAFETY: made by `begin`, ended once, and on the same fiber.
         unsafe { sys::___tracy_emit_zone_end(begun) };
     }

@@ -21,7 +21,7 @@ use crate::error::Failure;
 const DROPPED: Dropped = Dropped { frame: 30, list: 17 };
 const STALL_AFTER: Duration = Duration::from_millis(500);
 /// A frame that takes longer than this has not been reported although it should have been.
-const LOSES_PATIENCE_AFTER: Duration = Duration::from_millis(2200);
+const LOSES_PATIENCE_AFTER: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Plays until the stall is reported. Gives back what is to be printed.

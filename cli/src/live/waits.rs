@@ -1,9 +1,8 @@
 //! What fibers wait for, grouped as in the text of a dump: those in the same place together.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use ramie::{FiberActivity, FiberDump};
+use ramie::{FiberActivity, FiberDump, FiberInfo};
 
 /// Fibers whose jobs were spawned in the same place, and that wait in the same place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,25 +19,28 @@ pub(super) struct Wait {
 
 /// The groups, the smallest first: what is rare tells most.
 pub(super) fn of(dump: &FiberDump) -> Vec<Wait> {
-    let mut groups = HashMap::new();
-    for fiber in dump.fibers.iter().filter(|fiber| fiber.activity == FiberActivity::Waiting) {
-        let place = fiber.waits_at.map_or(String::new(), |at| {
+    let groups = dump.by_place().into_iter().filter(|group| group[0].activity == FiberActivity::Waiting);
+    let mut waits: Vec<Wait> = groups.map(|group| Wait::of(&group)).collect();
+    // So that those of the same size do not change places from one dump to the next.
+    waits.sort_by(|a, b| (a.count, a.job, &a.place).cmp(&(b.count, b.job, &b.place)));
+    waits
+}
+
+impl Wait {
+    fn of(group: &[&FiberInfo]) -> Self {
+        let first = group[0];
+        let place = first.waits_at.map_or(String::new(), |at| {
             let file = at.file().rsplit(['/', '\\']).next().unwrap_or_default();
             format!("{file}:{}", at.line())
         });
-        let group: &mut Wait =
-            groups.entry((fiber.job_name, fiber.spawned_at, fiber.waits_at)).or_insert_with(|| Wait {
-                job: fiber.job_name.unwrap_or_default(),
-                waits_for: fiber.waits_for.clone(),
-                place,
-                ..Wait::default()
-            });
-        group.count += 1;
-        group.oldest = group.oldest.max(fiber.age.unwrap_or_default());
+        Self {
+            count: group.len(),
+            oldest: group.iter().filter_map(|fiber| fiber.age).max().unwrap_or_default(),
+            job: first.job_name.unwrap_or_default(),
+            waits_for: first.waits_for.clone(),
+            place,
+        }
     }
-    let mut groups: Vec<Wait> = groups.into_values().collect();
-    groups.sort_by(|a, b| (a.count, a.job, &a.place).cmp(&(b.count, b.job, &b.place)));
-    groups
 }
 
 #[cfg(test)]
